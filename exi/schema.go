@@ -38,6 +38,9 @@ type Schema struct {
 	// same normalised form: states [0] for ElementFragment, [1] content, [2]
 	// and [3] for the TypeEmpty variant.
 	ElementFragment *Type
+
+	// States is the number of states; State.Index is below it.
+	States int
 }
 
 // URIPartition is one namespace of the initial string tables.
@@ -77,11 +80,15 @@ type Type struct {
 type State struct {
 	Prods []Prod
 
-	// Content is the position of the state in §8.5.4.4's terms: whether it
-	// precedes the content index, so that attributes may still come.
-	// FirstStartTag marks the state with index 0, where xsi:type and xsi:nil
-	// productions are added.
-	StartTag      bool // attributes may still occur: index < content
+	// StartTag and FirstStartTag give the position of the state in §8.5.4.4's
+	// terms. StartTag is set for the indices 0 to content, the content index
+	// itself included: undeclared attributes are added to all of them, although
+	// the state at the content index declares none. FirstStartTag marks index
+	// 0, where xsi:type, xsi:nil, NS and SC productions are added.
+	//
+	// Content productions of a start-tag state lead to states that are not
+	// start-tag states; a production for AT(*) may lead back to its own state.
+	StartTag      bool // index ≤ content
 	FirstStartTag bool // index 0
 	// ContentStart is the state Element_i,content2 that undeclared content
 	// productions of start-tag states lead to (§8.5.4.4.1); nil in content
