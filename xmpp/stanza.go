@@ -1,0 +1,189 @@
+package xmpp
+
+import (
+	"fmt"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/exi"
+)
+
+// StanzaKind is one of the three stanzas.
+type StanzaKind uint8
+
+// The stanza kinds (RFC 6120 §8.2).
+const (
+	IQ StanzaKind = iota + 1
+	Message
+	Presence
+)
+
+// String returns the element's name.
+func (k StanzaKind) String() string {
+	switch k {
+	case IQ:
+		return "iq"
+	case Message:
+		return "message"
+	case Presence:
+		return "presence"
+	}
+	return "stanza?"
+}
+
+// Types of an iq.
+const (
+	Get    = "get"
+	Set    = "set"
+	Result = "result"
+	// TypeError marks a stanza of any kind that reports an error.
+	TypeError = "error"
+)
+
+// Payload is content that can write itself into a Doc. What it appends are
+// whole elements.
+type Payload interface {
+	AppendEvents(d *exi.Doc)
+}
+
+// PayloadFunc makes a function a Payload.
+type PayloadFunc func(d *exi.Doc)
+
+// AppendEvents calls f.
+func (f PayloadFunc) AppendEvents(d *exi.Doc) { f(d) }
+
+// Payloads writes several in order; nil ones are left out.
+type Payloads []Payload
+
+// AppendEvents writes each Payload.
+func (ps Payloads) AppendEvents(d *exi.Doc) {
+	for _, p := range ps {
+		if p != nil {
+			p.AppendEvents(d)
+		}
+	}
+}
+
+// Copied is a Payload that copies the element at a Cursor.
+type Copied exi.Cursor
+
+// AppendEvents copies the element.
+func (c Copied) AppendEvents(d *exi.Doc) { d.AppendElement(exi.Cursor(c)) }
+
+// Stanza is an iq, message or presence (RFC 6120 §8).
+//
+// Outgoing stanzas carry Payload. Received ones have Elem, which together
+// with everything reached through it is valid until the handler returns; the
+// other fields may be kept.
+type Stanza struct {
+	Kind     StanzaKind
+	Type     string // empty where the attribute is absent
+	ID       string
+	To, From jid.JID // zero where the attribute is absent
+	Lang     string  // xml:lang
+
+	Payload Payload    // outgoing content
+	Elem    exi.Cursor // the received stanza element
+}
+
+var (
+	nameIQ       = exi.N(NSClient, "iq")
+	nameMessage  = exi.N(NSClient, "message")
+	namePresence = exi.N(NSClient, "presence")
+	attrTo       = exi.N("", "to")
+	attrFrom     = exi.N("", "from")
+	attrID       = exi.N("", "id")
+	attrType     = exi.N("", "type")
+	attrLang     = exi.N(exi.NSXML, "lang")
+)
+
+// KindOf returns the stanza kind of an element name, 0 for other elements.
+func KindOf(n exi.Name) StanzaKind {
+	switch n {
+	case nameIQ:
+		return IQ
+	case nameMessage:
+		return Message
+	case namePresence:
+		return Presence
+	}
+	return 0
+}
+
+// Parse reads the stanza element at c. It returns a *Error with jid-malformed
+// for an address that fails RFC 7622, and bad-request for an element that is
+// no stanza. st is filled as far as possible then, so that an answer can be
+// addressed.
+func (st *Stanza) Parse(c exi.Cursor) error {
+	*st = Stanza{Kind: KindOf(c.Name()), Elem: c}
+	if st.Kind == 0 {
+		return NewError(BadRequest, "not a stanza")
+	}
+	var err error
+	for name, v := range c.Attrs() {
+		switch name {
+		case attrType:
+			st.Type = v.String()
+		case attrID:
+			st.ID = v.String()
+		case attrLang:
+			st.Lang = v.String()
+		case attrTo:
+			if st.To, err = jid.Parse(v.String()); err != nil {
+				return NewError(JIDMalformed, "to: "+err.Error())
+			}
+		case attrFrom:
+			if st.From, err = jid.Parse(v.String()); err != nil {
+				return NewError(JIDMalformed, "from: "+err.Error())
+			}
+		}
+	}
+	return nil
+}
+
+// AppendEvents writes the stanza as one element.
+func (st *Stanza) AppendEvents(d *exi.Doc) {
+	switch st.Kind {
+	case IQ:
+		d.Start(nameIQ)
+	case Message:
+		d.Start(nameMessage)
+	case Presence:
+		d.Start(namePresence)
+	default:
+		panic(fmt.Sprintf("xmpp: stanza of kind %d", st.Kind))
+	}
+	appendAttr(d, attrType, st.Type)
+	appendAttr(d, attrID, st.ID)
+	appendJID(d, attrTo, st.To)
+	appendJID(d, attrFrom, st.From)
+	appendAttr(d, attrLang, st.Lang)
+	if st.Payload != nil {
+		st.Payload.AppendEvents(d)
+	}
+	d.End()
+}
+
+func appendAttr(d *exi.Doc, name exi.Name, s string) {
+	if s != "" {
+		d.Attr(name, exi.Str(s))
+	}
+}
+
+func appendJID(d *exi.Doc, name exi.Name, j jid.JID) {
+	if s := j.String(); s != "" {
+		d.Attr(name, exi.Str(s))
+	}
+}
+
+// Child returns the first child element of a received stanza, for an iq its
+// payload.
+func (st *Stanza) Child() exi.Cursor { return st.Elem.First() }
+
+// Reply returns a stanza of the same kind and id addressed back to the sender.
+func (st *Stanza) Reply(typ string, p Payload) Stanza {
+	return Stanza{Kind: st.Kind, Type: typ, ID: st.ID, To: st.From, Payload: p}
+}
+
+// ErrorReply returns the error stanza that answers st (RFC 6120 §8.3).
+func (st *Stanza) ErrorReply(err error) Stanza { return st.Reply(TypeError, AsError(err)) }
