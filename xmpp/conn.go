@@ -42,7 +42,8 @@ type Conn interface {
 	// stream. Only one goroutine may read.
 	ReadElement(d *exi.Doc) error
 	// WriteElements sends the elements with one flush, so that small stanzas
-	// share a segment. Docs may be reused when it returns.
+	// share a segment. Docs may be reused when it returns. An element that cannot
+	// be written is reported as *EncodeError, and the connection stays usable.
 	WriteElements(ds ...*exi.Doc) error
 	// Close ends the stream cleanly: it sends the closing tag if that has not
 	// been done, waits a short time for the peer's, and closes the transport.

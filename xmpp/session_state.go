@@ -7,6 +7,8 @@ import (
 	"mellium.im/xmpp/jid"
 )
 
+var errLongJID = errors.New("longer than an address can be")
+
 var errUnfinished = errors.New("xmpp: sessions are not built into this version yet")
 
 // Session is a client's session with its server: it logs in, resumes

@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"fmt"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -84,6 +85,12 @@ type Stanza struct {
 
 	Payload Payload    // outgoing content
 	Elem    exi.Cursor // the received stanza element
+
+	// QueuedSince is set on received stanzas that the server may have kept
+	// while the connection was broken: it is when the connection was last
+	// known to work. Such a stanza is as old as that, although it may carry no
+	// delay stamp (servers stamp no iq on resumption). See Age.
+	QueuedSince time.Time
 }
 
 var (
@@ -114,31 +121,59 @@ func KindOf(n exi.Name) StanzaKind {
 // for an address that fails RFC 7622, and bad-request for an element that is
 // no stanza. st is filled as far as possible then, so that an answer can be
 // addressed.
-func (st *Stanza) Parse(c exi.Cursor) error {
+func (st *Stanza) Parse(c exi.Cursor) error { return st.parse(c, nil) }
+
+func (st *Stanza) parse(c exi.Cursor, jids *jidCache) error {
 	*st = Stanza{Kind: KindOf(c.Name()), Elem: c}
 	if st.Kind == 0 {
 		return NewError(BadRequest, "not a stanza")
 	}
-	var err error
+	var fault *Error
 	for name, v := range c.Attrs() {
+		var err error
 		switch name {
 		case attrType:
-			st.Type = v.String()
+			st.Type = typeString(v)
 		case attrID:
 			st.ID = v.String()
 		case attrLang:
 			st.Lang = v.String()
 		case attrTo:
-			if st.To, err = jid.Parse(v.String()); err != nil {
-				return NewError(JIDMalformed, "to: "+err.Error())
-			}
+			st.To, err = jids.parse(v.View())
 		case attrFrom:
-			if st.From, err = jid.Parse(v.String()); err != nil {
-				return NewError(JIDMalformed, "from: "+err.Error())
-			}
+			st.From, err = jids.parse(v.View())
+		}
+		if err != nil && fault == nil {
+			fault = NewError(JIDMalformed, name.Value().Local+": "+err.Error())
 		}
 	}
+	if fault != nil {
+		return fault
+	}
 	return nil
+}
+
+// typeString is v.String without an allocation for the usual types.
+func typeString(v exi.Value) string {
+	switch s := v.View(); s {
+	case Get:
+		return Get
+	case Set:
+		return Set
+	case Result:
+		return Result
+	case TypeError:
+		return TypeError
+	case "unavailable":
+		return "unavailable"
+	case "chat":
+		return "chat"
+	case "normal":
+		return "normal"
+	case "headline":
+		return "headline"
+	}
+	return v.String()
 }
 
 // AppendEvents writes the stanza as one element.
@@ -171,9 +206,25 @@ func appendAttr(d *exi.Doc, name exi.Name, s string) {
 }
 
 func appendJID(d *exi.Doc, name exi.Name, j jid.JID) {
-	if s := j.String(); s != "" {
-		d.Attr(name, exi.Str(s))
+	if j.Equal(jid.JID{}) {
+		return
 	}
+	var buf [128]byte
+	d.Attr(name, d.Borrow(appendAddr(buf[:0], j)))
+}
+
+// appendAddr appends j's text.
+func appendAddr(b []byte, j jid.JID) []byte {
+	if l := j.Localpart(); l != "" {
+		b = append(b, l...)
+		b = append(b, '@')
+	}
+	b = append(b, j.Domainpart()...)
+	if r := j.Resourcepart(); r != "" {
+		b = append(b, '/')
+		b = append(b, r...)
+	}
+	return b
 }
 
 // Child returns the first child element of a received stanza, for an iq its
