@@ -1,0 +1,100 @@
+package node
+
+import (
+	"context"
+	"slices"
+)
+
+// Request asks for the right to read or to set. Empty lists stand for
+// everything there is.
+type Request struct {
+	From string // full JID of the requester as its server stamped it
+	Bare string // the same without the resource: the subject of the decision
+
+	Nodes      []Ref    // resolved nodes
+	Fields     []string // reading: field names
+	Types      Types    // reading: field types
+	Parameters []string // setting: parameter names
+
+	// Tokens as the request carried them, each possibly several separated by
+	// a space (XEP-0324).
+	ServiceToken, DeviceToken, UserToken string
+}
+
+// Access decides who may read and set. Implementations are safe for concurrent
+// use and fail closed: an error, like an empty Decision, denies.
+type Access interface {
+	CanRead(ctx context.Context, r Request) (Decision, error)
+	CanControl(ctx context.Context, r Request) (Decision, error)
+}
+
+// Decision is what a requester may do: the union of its scopes. The zero
+// Decision allows nothing.
+type Decision struct {
+	Scopes []Scope
+}
+
+// Scope allows every combination of the nodes, names and types in it. Empty
+// lists, and no types, stand for all: the zero Scope allows everything.
+type Scope struct {
+	Nodes      []Ref // patterns
+	Fields     []string
+	Types      Types
+	Parameters []string
+}
+
+// Everything is the Decision for an owner.
+func Everything() Decision { return Decision{Scopes: []Scope{{}}} }
+
+// Denied reports whether nothing is allowed.
+func (d Decision) Denied() bool { return len(d.Scopes) == 0 }
+
+// Readable returns those of the types t for which field name of node r may be
+// read; 0 denies.
+func (d Decision) Readable(r Ref, name string, t Types) Types {
+	var got Types
+	for i := range d.Scopes {
+		s := &d.Scopes[i]
+		if !s.covers(r) || len(s.Fields) > 0 && !slices.Contains(s.Fields, name) {
+			continue
+		}
+		if s.Types == 0 {
+			return t
+		}
+		got |= t & s.Types
+	}
+	return got
+}
+
+// Settable reports whether parameter name of node r may be set.
+func (d Decision) Settable(r Ref, name string) bool {
+	for i := range d.Scopes {
+		s := &d.Scopes[i]
+		if s.covers(r) && (len(s.Parameters) == 0 || slices.Contains(s.Parameters, name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Covers reports whether anything on node r is allowed.
+func (d Decision) Covers(r Ref) bool {
+	for i := range d.Scopes {
+		if d.Scopes[i].covers(r) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Scope) covers(r Ref) bool {
+	if len(s.Nodes) == 0 {
+		return true
+	}
+	for _, p := range s.Nodes {
+		if p.Matches(r) {
+			return true
+		}
+	}
+	return false
+}
