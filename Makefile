@@ -1,0 +1,40 @@
+# Postern: make help lists what there is to make.
+GO ?= go
+FUZZTIME ?= 10s
+export GO FUZZTIME
+
+build: ## the static binary for this machine: bin/postern
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/postern ./cmd/postern
+
+demo: build ## a hub, a gateway with devices and an operator, all on this machine
+	@exec bin/postern demo
+
+test: ## everything: set-up, unit tests, race detector, real servers (YES=1, REQUIRE_PEERS=1)
+	@.ci/test
+
+race: ## unit tests under the race detector
+	$(GO) test -race -short $$($(GO) list ./... | grep -v -E '/internal/(peertest|integration|bench)$$')
+
+bench: ## rate, latency and memory of the gateway beside a bare responder, on real servers
+	@.ci/peers
+	POSTERN_BENCH=1 $(GO) test -count=1 -v -timeout 60m -run '^TestFloors' ./internal/bench
+
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/fuzz
+
+lint: ## gofmt, vet, staticcheck, tidy, length of files
+	@.ci/lint
+
+cross: ## stripped binaries for arm 6, arm 7, arm64, riscv64, amd64 in dist/
+	@.ci/cross
+
+generate: ## files derived from others: examples, documentation, tables
+	$(GO) generate ./...
+
+clean: ## what the targets above left behind
+	rm -rf bin dist
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+.PHONY: build demo test race bench fuzz lint cross generate clean help
