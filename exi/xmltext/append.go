@@ -34,7 +34,6 @@ func AppendElement(dst []byte, d *exi.Doc, scope Scope) ([]byte, error) {
 		return dst, fmt.Errorf("xmltext: %w", errIncomplete)
 	}
 	w := appender{dst: dst, scope: scope, def: scope.Default}
-	w.stack = w.first[:0]
 	for i, n := 0, d.Len(); i < n; i++ {
 		if err := w.event(d, i); err != nil {
 			return dst, fmt.Errorf("xmltext: %w", err)
@@ -50,14 +49,34 @@ type appender struct {
 	def   string // default namespace in scope
 	inTag bool   // a start tag waits for its end
 	fresh int    // number of prefixes made up in the open start tag
-	stack []level
-	first [16]level
+	depth int
+	first [24]level // the outer open elements
+	deep  []level   // those beyond
 }
 
 // level is an open element.
 type level struct {
 	def      string // default namespace outside of it
 	prefixed bool
+}
+
+func (w *appender) push(l level) {
+	if w.depth < len(w.first) {
+		w.first[w.depth] = l
+	} else {
+		w.deep = append(w.deep, l)
+	}
+	w.depth++
+}
+
+func (w *appender) pop() (l level) {
+	w.depth--
+	if w.depth < len(w.first) {
+		return w.first[w.depth]
+	}
+	l = w.deep[len(w.deep)-1]
+	w.deep = w.deep[:len(w.deep)-1]
+	return l
 }
 
 func (w *appender) event(d *exi.Doc, i int) error {
@@ -105,7 +124,7 @@ func (w *appender) start(q exi.QName) error {
 		w.dst = append(w.dst, '\'')
 		w.def = q.Space
 	}
-	w.stack = append(w.stack, l)
+	w.push(l)
 	w.inTag, w.fresh = true, 0
 	return nil
 }
@@ -118,8 +137,7 @@ func (w *appender) closeTag() {
 }
 
 func (w *appender) end(local string) error {
-	l := w.stack[len(w.stack)-1]
-	w.stack = w.stack[:len(w.stack)-1]
+	l := w.pop()
 	w.def = l.def
 	if w.inTag {
 		w.dst = append(w.dst, '/', '>')
@@ -206,7 +224,7 @@ func (w *appender) namespace(e *exi.Event) error {
 }
 
 func (w *appender) text(v exi.Value) error {
-	if len(w.stack) == 0 {
+	if w.depth == 0 {
 		return errText
 	}
 	w.closeTag()

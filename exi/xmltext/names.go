@@ -1,7 +1,6 @@
 package xmltext
 
 import (
-	"strings"
 	"unsafe"
 
 	"postern/exi"
@@ -15,21 +14,34 @@ type nsRef struct {
 }
 
 const (
-	nameSlots = 1024
-	nsSlots   = 64
+	ways     = 4
+	nameSets = 256
+	nsSets   = 16
 )
 
 // nameTable maps (namespace, local name) to interned names, and namespace
-// names to nsRefs. Both are direct-mapped: a newcomer takes the slot over, so
-// that no input can make them grow.
+// names to nsRefs. Both are caches of a fixed size, sets of four entries of
+// which the oldest gives way, so that no input can make them grow.
 type nameTable struct {
-	names [nameSlots]struct {
-		ns    uint64
-		local string
-		name  exi.Name
-	}
-	spaces [nsSlots]nsRef
+	names  [nameSets]nameSet
+	spaces [nsSets]nsSet
 	lastID uint64
+}
+
+type nameSet struct {
+	e    [ways]nameEntry
+	next uint8
+}
+
+type nameEntry struct {
+	ns    uint64
+	local string
+	name  exi.Name
+}
+
+type nsSet struct {
+	e    [ways]nsRef
+	next uint8
 }
 
 // Numbers of the namespaces that every reader knows.
@@ -68,12 +80,15 @@ func le64(b string) uint64 {
 // name interns the name {ns}local. local is not kept.
 func (t *nameTable) name(ns nsRef, local []byte) exi.Name {
 	text := unsafe.String(unsafe.SliceData(local), len(local))
-	e := &t.names[hash(text, ns.id)>>54%nameSlots]
-	if e.ns == ns.id && e.local == text && text != "" {
-		return e.name
+	set := &t.names[hash(text, ns.id)>>56%nameSets]
+	for i := range set.e {
+		if e := &set.e[i]; e.ns == ns.id && e.local == text {
+			return e.name
+		}
 	}
-	n := exi.N(ns.space, strings.Clone(text))
-	e.ns, e.local, e.name = ns.id, n.Value().Local, n
+	n := exi.N(ns.space, text) // package unique clones what it keeps
+	set.e[set.next%ways] = nameEntry{ns.id, n.Value().Local, n}
+	set.next++
 	return n
 }
 
@@ -85,10 +100,15 @@ func (t *nameTable) space(uri string) nsRef {
 	case exi.NSXML:
 		return nsRef{nsXML, exi.NSXML}
 	}
-	e := &t.spaces[hash(uri, 0)>>58%nsSlots]
-	if e.space != uri {
-		t.lastID++
-		*e = nsRef{nsFirstFree + t.lastID, strings.Clone(uri)}
+	set := &t.spaces[hash(uri, 0)>>60%nsSets]
+	for i := range set.e {
+		if e := &set.e[i]; e.space == uri {
+			return *e
+		}
 	}
-	return *e
+	t.lastID++
+	ref := nsRef{nsFirstFree + t.lastID, exi.N(uri, "").Value().Space}
+	set.e[set.next%ways] = ref
+	set.next++
+	return ref
 }
