@@ -1,0 +1,145 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is a checked configuration of a gateway.
+type Config struct {
+	Version     int            `yaml:"version" default:"1" min:"1" max:"1" doc:"version of this file's format"`
+	Account     Account        `yaml:"account" doc:"the XMPP account that the gateway logs in with"`
+	Server      Server         `yaml:"server,omitempty" doc:"how to reach the account's server; the defaults fit a server that is found by DNS"`
+	Access      Access         `yaml:"access,omitempty" doc:"who may read and switch; nobody until it is said here"`
+	Simulate    bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`
+	LegacyPeers bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
+	State       State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
+	Local       Local          `yaml:"local,omitempty" doc:"the local door, which postern status talks to"`
+	Log         Log            `yaml:"log,omitempty" doc:"what is written to standard error"`
+	Buses       map[string]Bus `yaml:"-"` // by id, from the section buses
+	Nodes       []Node         `yaml:"-"` // in the order of the file, from the section nodes
+
+	// File is the path it was loaded from.
+	File string `yaml:"-"`
+}
+
+// Account is the gateway's account.
+type Account struct {
+	JID         string `yaml:"jid" format:"bare-jid" doc:"its address, as in name@domain" example:"gateway@site.example"`
+	Password    Secret `yaml:"password,omitempty" doc:"where its password is kept; the password itself never stands in this file"`
+	Certificate string `yaml:"certificate_file,omitempty" doc:"client certificate (PEM) to log in with instead of a password" example:"/etc/postern/client.pem"`
+	Key         string `yaml:"key_file,omitempty" doc:"private key (PEM) of the client certificate" example:"/etc/postern/client.key"`
+	Resource    string `yaml:"resource" default:"postern" min:"1" max:"64" doc:"name of this connection of the account"`
+}
+
+// Validate implements the rule that there is a way to log in.
+func (a Account) Validate() error {
+	switch {
+	case a.Password.IsZero() && a.Certificate == "":
+		return keyError{"password", "there is nothing to log in with", "add password: {file: /etc/postern/password}, or certificate_file and key_file"}
+	case a.Certificate != "" && a.Key == "":
+		return keyError{"certificate_file", "the private key of the certificate is missing", "add key_file: /path"}
+	case a.Certificate == "" && a.Key != "":
+		return keyError{"key_file", "the certificate of the private key is missing", "add certificate_file: /path"}
+	}
+	return nil
+}
+
+// Server says how the account's server is reached.
+type Server struct {
+	Address    string `yaml:"address,omitempty" format:"host:port" doc:"connect to this host and port instead of what DNS says; the certificate still has to be the domain's" example:"xmpp.site.example:5222"`
+	CAFile     string `yaml:"ca_file,omitempty" doc:"authorities (PEM) that the server's certificate must come from; the system's when left out" example:"/etc/postern/ca.pem"`
+	TLS        string `yaml:"tls" default:"auto" oneof:"auto|starttls|direct" doc:"how TLS is started; auto does what DNS says, else STARTTLS"`
+	AllowPlain bool   `yaml:"allow_plain" default:"false" doc:"send the password itself (SASL PLAIN, inside TLS) to a server that offers nothing better"`
+	Resume     bool   `yaml:"resume" default:"true" doc:"continue the session after a short break of the connection (XEP-0198)"`
+}
+
+// Access says who may do what. Owners may do everything.
+type Access struct {
+	Owner string  `yaml:"owner,omitempty" format:"bare-jid" doc:"this account may read and switch everything" example:"operator@site.example"`
+	Allow []Grant `yaml:"allow,omitempty" doc:"further accounts and what they may do"`
+	Ask   string  `yaml:"ask" default:"refuse" oneof:"refuse|keep" doc:"presence subscription requests of strangers: refuse them, or keep them waiting for the owner"`
+}
+
+// Grant is what one account, or all accounts of a domain, may do.
+type Grant struct {
+	JID    string   `yaml:"jid" format:"bare-jid" doc:"account, or domain for all its accounts" example:"technician@site.example"`
+	Rights []string `yaml:"rights" default:"read" oneof:"read|control" min:"1" doc:"what it may do" example:"[read, control]"`
+	Nodes  []string `yaml:"nodes,omitempty" doc:"only these nodes; all when left out" example:"[boiler]"`
+}
+
+// State is where the gateway's data lives.
+type State struct {
+	Directory string `yaml:"directory,omitempty" doc:"directory of mode 0700; $STATE_DIRECTORY, else /var/lib/postern, for other users $XDG_STATE_HOME/postern" example:"/var/lib/postern"`
+}
+
+// Local is the local door.
+type Local struct {
+	Socket string `yaml:"socket,omitempty" max:"100" doc:"path of the unix socket; $RUNTIME_DIRECTORY/postern.sock, else below /run, for other users below $XDG_RUNTIME_DIR" example:"/run/postern/postern.sock"`
+}
+
+// Log is what is logged.
+type Log struct {
+	Level  string `yaml:"level" default:"info" oneof:"debug|info|warn|error" doc:"least important level that is written"`
+	Format string `yaml:"format" default:"text" oneof:"text|json" doc:"form of the lines"`
+}
+
+// Bus is one entry of the section buses.
+type Bus struct {
+	ID       string
+	Type     string
+	Simulate bool
+	Config   any // pointer to the configuration struct of its kind
+}
+
+// busKeys are the keys that every bus has.
+type busKeys struct {
+	Type     string `yaml:"type" doc:"kind of bus"`
+	Simulate bool   `yaml:"simulate" default:"false" doc:"simulate it and everything on it"`
+}
+
+// Node is one entry of the section nodes: a device and how it is shown.
+type Node struct {
+	NodeKeys `yaml:",inline"`
+	Config   any // pointer to the configuration struct of its kind
+	Bus      string
+}
+
+// NodeKeys are the keys that every node has.
+type NodeKeys struct {
+	ID       string           `yaml:"id" min:"1" max:"128" doc:"name of the node, by which it is read and switched" example:"boiler"`
+	Kind     string           `yaml:"kind" doc:"kind of device"`
+	Label    string           `yaml:"label,omitempty" max:"256" doc:"what people call it" example:"Boiler room"`
+	Parent   string           `yaml:"parent,omitempty" doc:"id of the node that this one is part of; reading the parent reads its parts" example:"basement"`
+	Simulate bool             `yaml:"simulate" default:"false" doc:"simulate this device"`
+	Interval time.Duration    `yaml:"interval" default:"10s" min:"100ms" max:"24h" doc:"how often it is measured; requests in between are answered with the latest measurement"`
+	Timeout  time.Duration    `yaml:"timeout" default:"5s" min:"10ms" max:"5m" doc:"how long one measurement may take"`
+	Fields   map[string]Field `yaml:"fields,omitempty" doc:"how its channels are shown, by channel name"`
+	Writable []string         `yaml:"writable,omitempty" doc:"channels that may be switched remotely; all that can be when left out, none with []" example:"[state]"`
+
+	writableSet bool
+}
+
+// MayWrite tells whether the configuration lets a channel be switched.
+func (n *NodeKeys) MayWrite(channel string) bool {
+	if !n.writableSet {
+		return true
+	}
+	for _, w := range n.Writable {
+		if w == channel {
+			return true
+		}
+	}
+	return false
+}
+
+// Field is how one channel is shown.
+type Field struct {
+	Name string `yaml:"name,omitempty" min:"1" max:"128" doc:"name of the field; the channel's name when left out" example:"Temperature"`
+	Type string `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
+	Hide bool   `yaml:"hide" default:"false" doc:"do not show this channel"`
+}
+
+// keyError is a problem of one key, with its fix.
+type keyError struct{ key, what, fix string }
+
+func (e keyError) Error() string { return e.key + ": " + e.what + "; " + e.fix }

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Hardware writes the table of kinds for the documentation (Markdown), with
+// the keys of each.
+func Hardware(kinds *Kinds) []byte {
+	var b strings.Builder
+	b.WriteString("# Supported hardware\n\n")
+	b.WriteString("Made from the table of kinds in internal/gateway/kinds.go by `go generate ./internal/gateway`; do not edit.\n\n")
+	b.WriteString("| kind | what it is | bus | keys |\n|---|---|---|---|\n")
+	for _, k := range kinds.Devices {
+		bus := k.Bus
+		if bus == "" {
+			bus = "–"
+		}
+		var keys []string
+		for _, f := range fieldsOf(reflect.TypeOf(k.New()).Elem()) {
+			keys = append(keys, "`"+f.key+"`")
+		}
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s | %s |\n", k.Name, k.Name, k.Doc, bus, strings.Join(keys, " "))
+	}
+	for _, k := range kinds.Devices {
+		section(&b, "## "+k.Name, k.Doc, reflect.TypeOf(k.New()).Elem())
+		channels(&b, k)
+	}
+	b.WriteString("\n# Buses\n")
+	for _, k := range kinds.Buses {
+		section(&b, "## "+k.Type, k.Doc, reflect.TypeOf(k.New()).Elem())
+	}
+	return []byte(b.String())
+}
+
+func section(b *strings.Builder, title, doc string, t reflect.Type) {
+	fmt.Fprintf(b, "\n%s\n\n%s.\n\n| key | default | meaning |\n|---|---|---|\n", title, upper(doc))
+	rows(b, "", t)
+}
+
+func rows(b *strings.Builder, prefix string, t reflect.Type) {
+	for _, f := range fieldsOf(t) {
+		key, def, doc := prefix+f.key, f.def, f.doc
+		switch {
+		case f.required:
+			def = "*required*"
+		case def != "":
+			def = "`" + def + "`"
+		}
+		if len(f.oneof) > 0 {
+			doc += ": `" + strings.Join(f.oneof, "` `") + "`"
+		} else if r := rangeText(f); r != "" {
+			doc += " (" + r + ")"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, def, strings.ReplaceAll(doc, "|", `\|`))
+		switch {
+		case f.typ == secretType:
+		case isSection(f.typ):
+			rows(b, key+".", f.typ)
+		case f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()):
+			rows(b, key+"[].", f.typ.Elem())
+		}
+	}
+}
+
+// channels lists the channels of a device with the kind's example settings.
+func channels(b *strings.Builder, k Kind) {
+	if k.Channels == nil {
+		return
+	}
+	cfg := k.New()
+	setDefaults(reflect.ValueOf(cfg).Elem())
+	list, known := k.Channels(cfg)
+	if !known || len(list) == 0 {
+		return
+	}
+	b.WriteString("\n| channel | type | unit | meaning |\n|---|---|---|---|\n")
+	for _, c := range list {
+		typ := c.Type
+		if c.Writable {
+			typ += ", can be switched"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", c.Name, typ, c.Unit, c.Doc)
+	}
+}

@@ -1,0 +1,74 @@
+package config
+
+// Kind is one kind of device as the configuration sees it.
+type Kind struct {
+	Name string
+	Doc  string // what it is, in a few words
+	Bus  string // type of the bus that its key bus names; empty: none
+	// New returns a pointer to a new configuration struct of the kind.
+	New func() any
+	// Channels lists the channels that a device of this configuration has.
+	// nil, or known false, when that is not known before it is opened.
+	Channels func(cfg any) (channels []Channel, known bool)
+}
+
+// Channel is what the configuration needs to know of a channel.
+type Channel struct {
+	Name     string
+	Type     string // of its values, in a word
+	Unit     string
+	Doc      string
+	Writable bool
+}
+
+// BusKind is one kind of bus.
+type BusKind struct {
+	Type string
+	Doc  string
+	New  func() any
+	// Direct tells whether a text names a bus of the machine, so that no entry
+	// in the section buses is needed. nil: an entry is always needed.
+	Direct func(name string) bool
+}
+
+// Kinds is what a configuration may contain. It is fixed when the program is
+// built.
+type Kinds struct {
+	Buses   []BusKind
+	Devices []Kind
+	Formats Formats // checks of the formats jid and bare-jid
+}
+
+func (k *Kinds) device(name string) *Kind {
+	for i := range k.Devices {
+		if k.Devices[i].Name == name {
+			return &k.Devices[i]
+		}
+	}
+	return nil
+}
+
+func (k *Kinds) bus(name string) *BusKind {
+	for i := range k.Buses {
+		if k.Buses[i].Type == name {
+			return &k.Buses[i]
+		}
+	}
+	return nil
+}
+
+func (k *Kinds) deviceNames() []string {
+	var out []string
+	for _, d := range k.Devices {
+		out = append(out, d.Name)
+	}
+	return out
+}
+
+func (k *Kinds) busNames() []string {
+	var out []string
+	for _, b := range k.Buses {
+		out = append(out, b.Type)
+	}
+	return out
+}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Load reads and checks the file at path. With problems the Config is nil.
+func Load(path string, kinds *Kinds) (*Config, Problems) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Problems{{File: path, What: "the file cannot be read: " + plain(err), Fix: "check the path and its permissions"}}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, Problems{{File: path, What: "the file cannot be read: " + plain(err)}}
+	}
+	return Parse(path, data, kinds)
+}
+
+// plain strips the path, which is shown anyway, from an error of package os.
+func plain(err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// Parse is Load for a file already read; path is only shown.
+func Parse(path string, data []byte, kinds *Kinds) (*Config, Problems) {
+	r := &report{file: path}
+	root := r.parse(data)
+	if root == nil {
+		return nil, r.list.sorted()
+	}
+	l := &loader{decoder: decoder{report: r, formats: formats(kinds.Formats)}, kinds: kinds, cfg: &Config{File: path}}
+	l.config(root)
+	if len(r.list) > 0 {
+		return nil, r.list.sorted()
+	}
+	return l.cfg, nil
+}
+
+// formats adds the checks that need no other room.
+func formats(given Formats) Formats {
+	out := Formats{"host:port": checkHostPort}
+	for name, f := range given {
+		out[name] = f
+	}
+	return out
+}
+
+func checkHostPort(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
+		return errors.New("write host:port, for example xmpp.site.example:5222")
+	}
+	return nil
+}
+
+// sections are the keys of the top level that are not plain fields.
+type sections struct {
+	Buses struct{} `yaml:"buses,omitempty" doc:"buses and serial lines by name"`
+	Nodes struct{} `yaml:"nodes,omitempty" doc:"the devices"`
+}
+
+type loader struct {
+	decoder
+	kinds *Kinds
+	cfg   *Config
+	nodes []*node // of cfg.Nodes, the places of the entries
+}
+
+func (l *loader) config(root *node) {
+	if root.shape != mapping {
+		l.add(root, "", "keys with values are wanted here, not "+root.shape.String(), "begin with account:")
+		return
+	}
+	setDefaults(reflect.ValueOf(l.cfg).Elem())
+	// The two sections whose shape depends on a kind are read by hand; the
+	// rest sees the file without them, but knows their names.
+	rest := &node{shape: mapping, line: root.line, col: root.col}
+	var buses, nodes *node
+	for i, k := range root.keys {
+		switch k.text {
+		case "buses":
+			buses = root.items[i]
+		case "nodes":
+			nodes = root.items[i]
+		default:
+			rest.keys, rest.items = append(rest.keys, k), append(rest.items, root.items[i])
+		}
+	}
+	l.structs(rest, "", "", reflect.ValueOf(l.cfg).Elem(), reflect.ValueOf(&sections{}).Elem())
+	acc := root.get("account")
+	flawed := slices.ContainsFunc(l.list, func(p Problem) bool { return strings.HasPrefix(p.Key, "account") })
+	if acc != nil && acc.shape == mapping && !flawed {
+		l.validate(acc, "account", l.cfg.Account)
+	}
+	l.buses(buses)
+	l.nodeList(nodes)
+	l.references(root)
+}
+
+// validate runs the Validate method of a configuration struct, if it has one.
+func (l *loader) validate(n *node, path string, cfg any) {
+	v, ok := cfg.(interface{ Validate() error })
+	if !ok {
+		return
+	}
+	err := v.Validate()
+	if err == nil {
+		return
+	}
+	var ke keyError
+	if errors.As(err, &ke) {
+		l.add(n.key(ke.key), path, ke.what, ke.fix)
+		return
+	}
+	at, text := n, err.Error()
+	if key, rest, ok := strings.Cut(text, ": "); ok {
+		if k := n.key(strings.TrimSpace(key)); k != n {
+			at, text, path = k, rest, join(path, key)
+		}
+	}
+	l.add(at, path, text, "")
+}
+
+func (l *loader) buses(n *node) {
+	l.cfg.Buses = map[string]Bus{}
+	if n == nil || n.shape == null {
+		return
+	}
+	if n.shape != mapping {
+		l.add(n, "buses", "names with values are wanted here, not "+n.shape.String(), "write buses: {name: {type: …}}")
+		return
+	}
+	for i, k := range n.keys {
+		path, item := join("buses", k.text), n.items[i]
+		if b, ok := l.bus(item, k, path); ok {
+			b.ID = k.text
+			l.cfg.Buses[k.text] = b
+		}
+	}
+}
+
+func (l *loader) bus(n, key *node, path string) (Bus, bool) {
+	typ, ok := l.discriminator(n, key, path, "type", l.kinds.busNames())
+	if !ok {
+		return Bus{}, false
+	}
+	kind := l.kinds.bus(typ)
+	var keys busKeys
+	cfg := reflect.ValueOf(kind.New())
+	setDefaults(reflect.ValueOf(&keys).Elem())
+	setDefaults(cfg.Elem())
+	before := len(l.list)
+	l.structs(n, path, " for a bus of type "+typ, reflect.ValueOf(&keys).Elem(), cfg.Elem())
+	if len(l.list) == before {
+		l.validate(n, path, cfg.Elem().Interface())
+	}
+	return Bus{Type: typ, Simulate: keys.Simulate, Config: cfg.Interface()}, true
+}
+
+// discriminator reads the key that says which struct the others belong to.
+func (l *loader) discriminator(n, at *node, path, key string, allowed []string) (string, bool) {
+	if n.shape != mapping {
+		l.add(at, path, "keys with values are wanted here, not "+n.shape.String(), "begin with "+key+": "+strings.Join(allowed[:min(1, len(allowed))], ""))
+		return "", false
+	}
+	v := n.get(key)
+	switch {
+	case v == nil:
+		l.add(n, path, "the key "+key+" is missing", "add "+key+": one of "+listing(allowed))
+	case v.shape != scalar:
+		l.add(n.key(key), join(path, key), "the value is missing", "allowed: "+listing(allowed))
+	case !slices.Contains(allowed, v.text):
+		l.add(v, join(path, key), quote(v.text)+" is not a known "+key, suggest(v.text, allowed))
+	default:
+		return v.text, true
+	}
+	return "", false
+}
+
+func (l *loader) nodeList(n *node) {
+	if n == nil || n.shape == null {
+		return
+	}
+	if n.shape != sequence {
+		l.add(n, "nodes", "a list is wanted here, not "+n.shape.String(), "begin each node with - id: name")
+		return
+	}
+	for i, item := range n.items {
+		path := fmt.Sprintf("nodes[%d]", i)
+		if id := item.get("id"); id != nil && id.shape == scalar && id.text != "" && len(id.text) <= 128 {
+			path = "nodes[" + id.text + "]"
+		}
+		if nd, ok := l.node(item, path); ok {
+			l.cfg.Nodes = append(l.cfg.Nodes, nd)
+			l.nodes = append(l.nodes, item)
+		}
+	}
+}
+
+func (l *loader) node(n *node, path string) (Node, bool) {
+	name, ok := l.discriminator(n, n, path, "kind", l.kinds.deviceNames())
+	if !ok {
+		return Node{}, false
+	}
+	kind := l.kinds.device(name)
+	var nd Node
+	keys, cfg := reflect.ValueOf(&nd.NodeKeys).Elem(), reflect.ValueOf(kind.New())
+	setDefaults(keys)
+	setDefaults(cfg.Elem())
+	before := len(l.list)
+	l.structs(n, path, " for kind "+name, keys, cfg.Elem())
+	nd.Config = cfg.Interface()
+	nd.writableSet = n.get("writable") != nil
+	if kind.Bus != "" {
+		nd.Bus = busOf(cfg.Elem())
+	}
+	if len(l.list) > before {
+		return nd, true
+	}
+	l.validate(n, path, cfg.Elem().Interface())
+	if len(l.list) == before {
+		l.channels(n, path, &nd, kind)
+	}
+	return nd, true
+}
+
+// busOf returns the value of the key bus.
+func busOf(cfg reflect.Value) string {
+	for _, f := range fieldsOf(cfg.Type()) {
+		if f.key == "bus" {
+			return cfg.FieldByIndex(f.index).String()
+		}
+	}
+	return ""
+}
