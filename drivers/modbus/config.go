@@ -54,4 +54,3 @@ type EnumValue struct {
 	Raw  int64  `yaml:"raw" doc:"value of the register or bit field"`
 	Name string `yaml:"name" doc:"its name"`
 }
-
