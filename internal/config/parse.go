@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,8 @@ const (
 	maxTokens = 200_000
 	maxDepth  = 24 // of brackets, or of list entries in one line
 	maxIndent = 96 // columns
+	maxLine   = 4096
+	maxRun    = 4096 // keys in a row without a list entry; the parser is quadratic in it
 )
 
 type shape uint8
@@ -82,6 +85,10 @@ func (r *report) parse(data []byte) (root *node) {
 		r.add(firstInvalid(data), "", "the file is not UTF-8 text", "save it as UTF-8")
 		return nil
 	}
+	if at := longLine(data); at != nil {
+		r.add(at, "", "the line is too long", fmt.Sprintf("at most %d characters are read", maxLine))
+		return nil
+	}
 	// The YAML library is not ours and the file may be anything: what it cannot
 	// take is a fault of the file, not a crash.
 	defer func() {
@@ -123,7 +130,7 @@ func (r *report) tokens(tokens token.Tokens) bool {
 		return false
 	}
 	before := len(r.list)
-	depth, entries, line := 0, 0, 0
+	depth, entries, line, run := 0, 0, 0, 0
 	for _, t := range tokens {
 		at := &node{line: t.Position.Line, col: t.Position.Column}
 		if at.line != line {
@@ -136,6 +143,9 @@ func (r *report) tokens(tokens token.Tokens) bool {
 			depth--
 		case token.SequenceEntryType:
 			entries++
+			run = 0
+		case token.MappingValueType:
+			run++
 		case token.AnchorType, token.AliasType, token.MergeKeyType:
 			r.add(at, "", "anchors, aliases and merge keys (& * <<) are not supported", "write the value out; quote it if the sign is part of it")
 		case token.TagType, token.DirectiveType:
@@ -145,6 +155,10 @@ func (r *report) tokens(tokens token.Tokens) bool {
 		}
 		if depth > maxDepth || entries > maxDepth || t.Position.IndentNum > maxIndent {
 			r.add(at, "", "nested too deep", "")
+			return false
+		}
+		if run > maxRun || len(r.list) >= maxProblems {
+			r.add(at, "", "there are too many keys", fmt.Sprintf("at most %d in a row", maxRun))
 			return false
 		}
 	}
@@ -233,6 +247,21 @@ func place(n ast.Node) *node {
 		out.line, out.col = t.Position.Line, t.Position.Column
 	}
 	return out
+}
+
+// longLine returns the place of a line that is longer than maxLine, or nil.
+func longLine(data []byte) *node {
+	for line := 1; len(data) > 0; line++ {
+		end := bytes.IndexByte(data, '\n')
+		if end < 0 {
+			end = len(data) - 1
+		}
+		if end > maxLine {
+			return &node{line: line, col: maxLine + 1}
+		}
+		data = data[end+1:]
+	}
+	return nil
 }
 
 func firstInvalid(data []byte) *node {
