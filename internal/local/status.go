@@ -1,0 +1,112 @@
+package local
+
+import "time"
+
+// Status is what a daemon says about itself.
+type Status struct {
+	Role    string    `json:"role"` // "gateway" or "hub"
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Now     time.Time `json:"now"` // the daemon's clock, to compute ages with
+	Config  string    `json:"config,omitempty"`
+
+	Memory  Memory   `json:"memory"`
+	Gateway *Gateway `json:"gateway,omitempty"`
+	Hub     *Hub     `json:"hub,omitempty"`
+
+	// Healthy is false when something needs a person; Problems says what.
+	Healthy  bool     `json:"healthy"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Memory is what the process uses, in octets.
+type Memory struct {
+	Anonymous uint64 `json:"anonymous"` // RssAnon
+	Heap      uint64 `json:"heap"`
+	Limit     int64  `json:"limit"` // GOMEMLIMIT
+}
+
+// Gateway is the state of postern run.
+type Gateway struct {
+	Connection Connection `json:"connection"`
+	Nodes      []Node     `json:"nodes"`
+	Simulated  bool       `json:"simulated,omitempty"` // some hardware is
+}
+
+// Connection is the state of the XMPP session.
+type Connection struct {
+	Phase     string     `json:"phase"` // offline, connecting, online, waiting, held
+	Since     time.Time  `json:"since"`
+	Account   string     `json:"account"`
+	JID       string     `json:"jid,omitempty"` // full address while there is a session
+	Server    string     `json:"server,omitempty"`
+	TLS       string     `json:"tls,omitempty"`
+	Mechanism string     `json:"mechanism,omitempty"`
+	Encoding  string     `json:"encoding,omitempty"`
+	Resumable bool       `json:"resumable,omitempty"`
+	Error     string     `json:"error,omitempty"` // why the last connection or attempt ended
+	Retry     *time.Time `json:"retry,omitempty"`
+	In        uint64     `json:"stanzas_in"`
+	Out       uint64     `json:"stanzas_out"`
+	Unacked   int        `json:"unacknowledged"`
+	Queued    int        `json:"queued"`
+	Overflow  uint64     `json:"refused_backlog_full"`
+	Connects  uint64     `json:"connects"`
+	Resumes   uint64     `json:"resumes"`
+}
+
+// Node is the state of one node.
+type Node struct {
+	ID        string  `json:"id"`
+	Label     string  `json:"label,omitempty"`
+	Kind      string  `json:"kind,omitempty"`
+	Simulated bool    `json:"simulated,omitempty"`
+	Error     string  `json:"error,omitempty"` // why the device could not be opened
+	Fields    []Field `json:"fields"`
+}
+
+// Field is the latest reading of one field.
+type Field struct {
+	Name     string     `json:"name"`
+	Value    string     `json:"value,omitempty"`
+	Unit     string     `json:"unit,omitempty"`
+	Time     *time.Time `json:"time,omitempty"`
+	Quality  string     `json:"quality,omitempty"`
+	Stale    bool       `json:"stale,omitempty"`
+	Writable bool       `json:"writable,omitempty"`
+	Error    string     `json:"error,omitempty"`
+}
+
+// Hub is the state of postern hub.
+type Hub struct {
+	Domain   string       `json:"domain"`
+	Listen   []string     `json:"listen"`
+	Users    int          `json:"users"`
+	Sessions []HubSession `json:"sessions"`
+}
+
+// HubSession is one client of a hub.
+type HubSession struct {
+	JID       string    `json:"jid"`
+	Address   string    `json:"address,omitempty"`
+	Since     time.Time `json:"since"`
+	Encoding  string    `json:"encoding,omitempty"`
+	Resumable bool      `json:"resumable,omitempty"`
+	Detached  bool      `json:"detached,omitempty"` // the connection is lost, the session waits to be resumed
+	Available bool      `json:"available,omitempty"`
+	Queued    int       `json:"queued"`
+}
+
+// User is one account of a hub.
+type User struct {
+	JID      string    `json:"jid"`
+	Created  time.Time `json:"created,omitzero"`
+	Sessions int       `json:"sessions"`
+}
+
+// Credentials name an account of a hub and its new password.
+type Credentials struct {
+	Name     string `json:"name"`
+	Password string `json:"password,omitempty"`
+}
