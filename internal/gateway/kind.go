@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/drivers"
+	"postern/drivers/gpio"
+	"postern/drivers/i2c"
+	"postern/internal/config"
+)
+
+// kind is a row of the table: what the configuration sees, and how a device of
+// it is opened.
+type kind struct {
+	config.Kind
+	// open opens a device on what env gives. cfg points to the configuration.
+	open func(ctx context.Context, env env, cfg any) (drivers.Device, error)
+	// simulable tells that env can simulate what the device sits on.
+	simulable bool
+}
+
+// env gives devices what they are opened on, real or simulated.
+type env interface {
+	// i2cBus returns the bus called name. A simulated one gets the chip that
+	// sim makes at the address.
+	i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error)
+	// gpioLine returns a line. The device owns it.
+	gpioLine(name string) (gpio.Line, error)
+}
+
+// described is what every device of Postern is.
+type described interface {
+	drivers.Device
+	drivers.Describer
+}
+
+// i2cChip is a kind that sits on an I2C bus; its configuration has the fields
+// Bus and Address.
+func i2cChip[C any, D described](name, doc string, open func(context.Context, i2c.Bus, C) (D, error), sim func(C) i2c.Slave) kind {
+	k := base[C](name, doc, "i2c")
+	k.simulable = true
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		v := reflect.ValueOf(c)
+		bus, err := e.i2cBus(v.FieldByName("Bus").String(), uint16(v.FieldByName("Address").Int()), func() i2c.Slave { return sim(c) })
+		if err != nil {
+			return nil, err
+		}
+		return device(open(ctx, bus, c))
+	}
+	return k.describing()
+}
+
+// line is a kind made of one GPIO line; its configuration has the field Line.
+func line[C any, D described](name, doc string, open func(context.Context, gpio.Line, C) (D, error)) kind {
+	k := base[C](name, doc, "")
+	k.simulable = true
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		l, err := e.gpioLine(reflect.ValueOf(c).FieldByName("Line").String())
+		if err != nil {
+			return nil, err
+		}
+		return device(open(ctx, l, c))
+	}
+	return k.describing()
+}
+
+// machine is a kind that needs nothing but the machine. It is never simulated,
+// and its channels depend on the machine.
+func machine[C any, D described](name, doc string, open func(context.Context, C) (D, error)) kind {
+	k := base[C](name, doc, "")
+	k.open = func(ctx context.Context, _ env, cfg any) (drivers.Device, error) {
+		return device(open(ctx, *cfg.(*C)))
+	}
+	return k
+}
+
+func base[C any](name, doc, bus string) kind {
+	return kind{Kind: config.Kind{Name: name, Doc: doc, Bus: bus, New: func() any { return new(C) }}}
+}
+
+// device turns a typed nil into none.
+func device[D described](d D, err error) (drivers.Device, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// describing lets the configuration know the channels: those of a simulated
+// device of the same configuration.
+func (k kind) describing() kind {
+	open := k.open
+	k.Channels = func(cfg any) ([]config.Channel, bool) {
+		chs, err := channelsOf(open, cfg)
+		if err != nil {
+			return nil, false
+		}
+		var out []config.Channel
+		for _, c := range chs {
+			out = append(out, config.Channel{Name: c.Name, Type: c.Kind.String(), Unit: c.Unit, Doc: c.Doc, Writable: c.Writable})
+		}
+		return out, true
+	}
+	return k
+}
+
+// channelsOf opens a throw-away simulated device and asks for its channels.
+func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cfg any) ([]drivers.Channel, error) {
+	b := newBench()
+	defer b.close()
+	d, err := open(context.Background(), b, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.(described).Channels(), nil
+}
+
+// Kinds returns the table as the configuration sees it.
+func Kinds() *config.Kinds {
+	out := &config.Kinds{
+		Buses:   busKinds(),
+		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID},
+	}
+	for _, k := range kinds() {
+		out.Devices = append(out.Devices, k.Kind)
+	}
+	return out
+}
+
+// findKind returns the row of that name.
+func findKind(name string) (kind, error) {
+	for _, k := range kinds() {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return kind{}, fmt.Errorf("there is no kind %q", name)
+}
+
+func checkJID(text string) error {
+	if _, err := jid.Parse(text); err != nil {
+		return errors.New("write an address such as name@domain")
+	}
+	return nil
+}
+
+func checkBareJID(text string) error {
+	j, err := jid.Parse(text)
+	switch {
+	case err != nil || j.Domainpart() == "":
+		return errors.New("write an address such as name@domain")
+	case j.Resourcepart() != "":
+		return errors.New("leave out /" + j.Resourcepart() + ", it does not identify anybody")
+	}
+	return nil
+}
