@@ -32,6 +32,9 @@ func (s *scanner) startTag() error {
 	if err != nil {
 		return err
 	}
+	if s.ents != nil && s.ents.defaults != nil {
+		s.applyDefaults(string(raw))
+	}
 	if err := s.declare(); err != nil {
 		return err
 	}
@@ -301,10 +304,10 @@ func (s *scanner) chars() error {
 		s.pos = p
 		if p == len(in) {
 			s.text = append(s.text, in[start:]...)
-			if err := s.more(0); err != nil {
-				return inside(err)
+			if err := s.moreText(); err != nil {
+				return err
 			}
-			start = 0
+			start = s.pos
 			continue
 		}
 		switch c := in[p]; c {
@@ -331,6 +334,17 @@ func (s *scanner) chars() error {
 			start = s.pos
 		}
 	}
+}
+
+// moreText is more within character data, where an entity may end.
+func (s *scanner) moreText() error {
+	if s.inEntity() {
+		return s.leave()
+	}
+	if int64(len(s.text)) > s.lim.Octets {
+		return s.fail(CondPolicy, errOctets)
+	}
+	return inside(s.more(0))
 }
 
 // brackets takes closing brackets, which must not end in "]]>".

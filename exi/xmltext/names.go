@@ -15,8 +15,8 @@ type nsRef struct {
 
 const (
 	ways     = 4
-	nameSets = 256
-	nsSets   = 16
+	nameSets = 64
+	nsSets   = 8
 )
 
 // nameTable maps (namespace, local name) to interned names, and namespace
@@ -80,7 +80,7 @@ func le64(b string) uint64 {
 // name interns the name {ns}local. local is not kept.
 func (t *nameTable) name(ns nsRef, local []byte) exi.Name {
 	text := unsafe.String(unsafe.SliceData(local), len(local))
-	set := &t.names[hash(text, ns.id)>>56%nameSets]
+	set := &t.names[hash(text, ns.id)>>58%nameSets]
 	for i := range set.e {
 		if e := &set.e[i]; e.ns == ns.id && e.local == text {
 			return e.name
@@ -100,7 +100,7 @@ func (t *nameTable) space(uri string) nsRef {
 	case exi.NSXML:
 		return nsRef{nsXML, exi.NSXML}
 	}
-	set := &t.spaces[hash(uri, 0)>>60%nsSets]
+	set := &t.spaces[hash(uri, 0)>>61%nsSets]
 	for i := range set.e {
 		if e := &set.e[i]; e.space == uri {
 			return *e

@@ -43,8 +43,8 @@ type scanner struct {
 	def    nsRef     // default namespace in scope
 	names  nameTable
 
-	ents *entities // documents only
-	cr   bool      // documents only: inside the replacement text of an entity
+	ents  *entities // documents only
+	aside []byte    // a comment or instruction
 }
 
 // attr is an attribute of the tag being read. Its raw name is in tag.
@@ -70,14 +70,19 @@ type binding struct {
 }
 
 func (s *scanner) begin(r *bufio.Reader, d *exi.Doc) {
+	if s.inEntity() {
+		return
+	}
 	s.r, s.d, s.pos = r, d, 0
-	s.text = s.text[:0]
 	s.in, _ = r.Peek(r.Buffered())
 	s.from = s.base
 }
 
 // end gives back what was not consumed.
 func (s *scanner) end() {
+	if s.inEntity() {
+		return
+	}
 	// What is discarded is buffered, so this cannot fail.
 	_, _ = s.r.Discard(s.pos)
 	s.base += int64(s.pos)
@@ -87,6 +92,9 @@ func (s *scanner) end() {
 // more replaces the window by the next one, keeping its last keep octets. It
 // blocks until there is at least one octet more.
 func (s *scanner) more(keep int) error {
+	if s.inEntity() {
+		return s.notWell(errUnbalanced)
+	}
 	n := len(s.in) - keep
 	_, _ = s.r.Discard(n)
 	s.base += int64(n)

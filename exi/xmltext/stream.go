@@ -200,6 +200,7 @@ func (s *scanner) checkDecl() error {
 func (x *StreamReader) ReadElement(r *bufio.Reader, d *exi.Doc) error {
 	d.Reset()
 	s := &x.s
+	s.text = s.text[:0]
 	s.begin(r, d)
 	defer s.end()
 	return s.element()
