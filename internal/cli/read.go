@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"postern/internal/cli/thing"
+	"postern/internal/node"
+)
+
+const readHelp = `Usage: postern read JID [flags]
+
+Reads fields of a thing and prints them with unit and quality.
+
+  postern read gateway@site.example
+  postern read gateway@site.example --node boiler --field temperature --json
+
+  --node N           only this node and those below it; several times for several
+  --source S         the data source of the nodes, where it is needed
+  --field F          only fields of this name; several times for several
+  --type T           momentary (default), peak, status, computed, identity,
+                     historical, historicalHour …, all; several with commas
+  --json             one JSON document instead of a table
+` + commonHelp
+
+// Read reads out a thing.
+func Read(ctx context.Context, e Env, args []string) int {
+	return e.finish("read", e.read(ctx, args))
+}
+
+// selection are the flags that say what to read.
+type selection struct {
+	nodes, fields list
+	source, types string
+	json          bool
+}
+
+func (s *selection) add(fs *flagSet) {
+	fs.Var(&s.nodes, "node", "")
+	fs.Var(&s.fields, "field", "")
+	fs.StringVar(&s.source, "source", "", "")
+	fs.StringVar(&s.types, "type", "momentary", "")
+	fs.BoolVar(&s.json, "json", false, "")
+}
+
+func (s *selection) request() (thing.Request, error) {
+	req := thing.Request{Nodes: refs(s.nodes, s.source), Fields: s.fields}
+	for name := range strings.SplitSeq(s.types, ",") {
+		t, ok := node.ParseType(strings.TrimSpace(name))
+		if !ok {
+			return req, usagef("--type %q is no field type; there are: all historical %s", name, node.All)
+		}
+		req.Types |= t
+	}
+	return req, nil
+}
+
+func refs(ids []string, source string) []node.Ref {
+	var all []node.Ref
+	for _, id := range ids {
+		all = append(all, node.Ref{ID: id, Source: source})
+	}
+	return all
+}
+
+// readArgs parses what read and watch have in common. It does not look at the
+// account yet, so that all faults of usage are told first.
+func (e *Env) readArgs(fs *flagSet, opt *common, sel *selection, args []string) (target, error) {
+	var t target
+	opt.add(fs)
+	sel.add(fs)
+	rest, err := fs.parse(e, args)
+	switch {
+	case err != nil:
+		return t, err
+	case len(rest) != 1:
+		return t, usagef("give the address of one thing, like gateway@site.example")
+	}
+	if err := opt.check(); err != nil {
+		return t, err
+	}
+	t.address = rest[0]
+	t.req, err = sel.request()
+	return t, err
+}
+
+func (e *Env) read(ctx context.Context, args []string) error {
+	var opt common
+	var sel selection
+	t, err := e.readArgs(newFlags("read", readHelp), &opt, &sel, args)
+	if err == errHelp {
+		return nil
+	}
+	if err == nil {
+		err = e.target(&t, opt)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, opt.timeout)
+	defer cancel()
+	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	full, err := c.find(ctx, t.account, t.jid)
+	if err != nil {
+		return err
+	}
+	res, err := c.things.Read(ctx, full, t.req)
+	if err != nil {
+		err = c.refusal(t.account, t.jid, err)
+	}
+	if err == nil || len(res.Fields)+len(res.Failures) > 0 {
+		if perr := e.printReadout(full.String(), res, err == nil, sel.json); perr != nil {
+			return perr
+		}
+	}
+	if err == nil && len(res.Failures) > 0 {
+		return &failure{code: ExitFailure, msg: fmt.Sprintf("%d of the nodes could not be read", len(res.Failures))}
+	}
+	return err
+}
+
+func (e *Env) printReadout(full string, res thing.Result, complete, asJSON bool) error {
+	if asJSON {
+		return writeJSON(e.Stdout, readoutJSON(full, res, complete))
+	}
+	t := readoutTable(res, e.color())
+	if len(res.Fields) == 0 {
+		fmt.Fprintln(e.Stderr, "The thing has no such fields.")
+		return writeFailures(e.Stdout, res.Failures)
+	}
+	if _, err := t.WriteTo(e.Stdout); err != nil {
+		return err
+	}
+	return writeFailures(e.Stdout, res.Failures)
+}

@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"mellium.im/xmpp/jid"
+
+	"postern/internal/cli/thing"
+)
+
+// target is what a command is about.
+type target struct {
+	address string // as given
+	account Account
+	jid     jid.JID
+	req     thing.Request
+}
+
+// target reads the thing's address and the account.
+func (e *Env) target(t *target, opt common) error {
+	var err error
+	if t.jid, err = parseThing(t.address); err != nil {
+		return err
+	}
+	path, err := AccountPath(e, opt.account)
+	if err != nil {
+		return err
+	}
+	t.account, err = LoadAccount(path)
+	return err
+}
