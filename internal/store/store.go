@@ -1,0 +1,208 @@
+// Package store keeps a program's state in one bbolt file: typed buckets whose
+// values carry a checksum, creation that a power cut cannot spoil, a check
+// before use, and recovery of what can still be read.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// Options say how Open goes about it. The zero value is fine.
+type Options struct {
+	// LockTimeout is how long to wait for another process to let go of the
+	// file; 0 means 1 s.
+	LockTimeout time.Duration
+	// Check judges an existing file before it is used, preferably in another
+	// process: a damaged file can crash the one that looks at it (see
+	// ChildCheck). nil walks the file's buckets in this process.
+	Check func(ctx context.Context, path string) error
+	// CheckTimeout bounds Check; 0 means 20 s.
+	CheckTimeout time.Duration
+	// Order is the order in which buckets are saved from a damaged file; those
+	// not named come last.
+	Order []string
+	// Logger is told about recovery and compaction; nil discards.
+	Logger *slog.Logger
+}
+
+// ErrLocked: another process has the file open. Commands ask the daemon by its
+// local door instead.
+var ErrLocked = errors.New("another process holds the store: ask it, or stop it first")
+
+// ErrDamaged: a value or page does not carry what was written.
+var ErrDamaged = errors.New("the store is damaged")
+
+// DB is an open store. Safe for concurrent use; writers take turns.
+type DB struct{ b *bolt.DB }
+
+// Open opens the store at path and creates it, and its directory with mode
+// 0700, where it is missing. A damaged file is put aside, what is readable is
+// copied into a new one, and the loss is logged.
+func Open(ctx context.Context, path string, o Options) (*DB, error) {
+	if o.LockTimeout == 0 {
+		o.LockTimeout = time.Second
+	}
+	if o.CheckTimeout == 0 {
+		o.CheckTimeout = 20 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := create(path); err != nil {
+			return nil, fmt.Errorf("store: creating %s: %w", path, err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("store: %w", err)
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("store: %s is not a file", path)
+	default:
+		if err := o.examine(ctx, path); err != nil {
+			return nil, fmt.Errorf("store: %s: %w", path, err)
+		}
+	}
+	b, err := openFile(path, o.LockTimeout, false)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", path, err)
+	}
+	db := &DB{b: b}
+	if err := db.compact(path, o); err != nil {
+		return nil, fmt.Errorf("store: %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// Close waits for transactions and closes the file.
+func (db *DB) Close() error { return db.b.Close() }
+
+// View runs f with a consistent state that nobody changes meanwhile. What f
+// gets is valid until it returns, which it should do soon.
+func (db *DB) View(f func(*Tx) error) error {
+	return db.b.View(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+}
+
+// Update runs f and commits what it wrote, all of it or, on error, nothing.
+// When it returns nil the changes are on the disk.
+func (db *DB) Update(f func(*Tx) error) error {
+	return db.b.Update(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
+}
+
+// Tx is a transaction; only the function that View or Update called may use
+// it.
+type Tx struct{ tx *bolt.Tx }
+
+// create makes an empty store so that path is either missing or whole.
+func create(path string) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	b, err := openFile(tmp, time.Second, false)
+	if err != nil {
+		return err
+	}
+	return install(b, tmp, path)
+}
+
+// install closes the new file b and gives it its name.
+func install(b *bolt.DB, tmp, path string) error {
+	if err := errors.Join(b.Sync(), b.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// openFile opens a bbolt file. Damage that makes bbolt panic becomes an error.
+func openFile(path string, wait time.Duration, readOnly bool) (b *bolt.DB, err error) {
+	defer guard(&err)()
+	b, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, ErrLocked
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return b, err
+}
+
+// guard turns panics, also those of page faults in the mapped file, into
+// ErrDamaged. Use: defer guard(&err)().
+func guard(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}
+}
+
+// compactFrom is the size below which compaction is not worth a rewrite.
+const compactFrom = 1 << 20
+
+// compact rewrites the file when more than half of it is free.
+func (db *DB) compact(path string, o Options) error {
+	var size, free int64
+	err := db.b.View(func(tx *bolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s := db.b.Stats()
+	free = int64(s.FreePageN+s.PendingPageN) * int64(db.b.Info().PageSize)
+	if size < compactFrom || free <= size/2 {
+		return nil
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dst, err := openFile(tmp, o.LockTimeout, false)
+	if err != nil {
+		return err
+	}
+	if err := bolt.Compact(dst, db.b, 1<<20); err != nil {
+		return errors.Join(err, dst.Close(), os.Remove(tmp))
+	}
+	// The old file stays locked until the new one has its name.
+	if err := install(dst, tmp, path); err != nil {
+		return err
+	}
+	if err := db.b.Close(); err != nil {
+		return err
+	}
+	if db.b, err = openFile(path, o.LockTimeout, false); err != nil {
+		return err
+	}
+	o.Logger.Info("the store was compacted", "path", path, "octets", size, "free", free)
+	return nil
+}
