@@ -349,3 +349,12 @@ func (c *Conn) Abort() error {
 	c.closed.Store(true)
 	return c.raw.Close()
 }
+
+// WriteText writes text into the stream just as it is: for tests of what the
+// other end does with it.
+func (c *Conn) WriteText(xml string) error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.out = append(c.out[:0], xml...)
+	return c.flush()
+}
