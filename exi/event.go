@@ -40,9 +40,16 @@ const (
 	CH            // characters: Value
 	CM            // comment: Value
 	PI            // processing instruction: Name.Local is the target, Value the text
-	DT            // document type: Name.Local is the name, Value the packed identifiers (see DocType)
+	DT            // document type: Name.Local is the name, Value the identifiers (see DocTypeValue)
 	ER            // entity reference: Name.Local is the entity's name
 	SC            // start of a self-contained element
+)
+
+// Names that the grammars know (EXI 1.0 §8.5.4.4). The value of NameXsiType is a
+// NameRef wherever its prefix could be resolved.
+var (
+	NameXsiType = N(NSXSI, "type")
+	NameXsiNil  = N(NSXSI, "nil")
 )
 
 var kindNames = [...]string{"none", "SD", "ED", "SE", "EE", "AT", "NS", "CH", "CM", "PI", "DT", "ER", "SC"}

@@ -24,11 +24,17 @@ type Options struct {
 	SelfContained bool
 	Preserve      Preserve
 
-	// Schema is nil for schema-less streams. XSDTypesOnly stands for the
-	// empty schemaId (built-in XML Schema types only).
+	// Schema is nil for schema-less streams. For the empty schemaId, the
+	// built-in types of XML Schema and nothing else, it is the Schema that
+	// package xsd's TypesOnly makes.
 	Schema *Schema
-	// SchemaID is written to and checked against the options document.
+	// SchemaID is what schemaId says in an options document that names the
+	// schema (SchemaIDInHeader); a decoder finds there what its peer wrote.
 	SchemaID string
+	// Schemas finds the schema for a schemaId that is not SchemaID; "" asks for
+	// the built-in types only. nil means that none can be found. It is for
+	// decoders of documents with headers.
+	Schemas func(schemaID string) (*Schema, error)
 
 	BlockSize              int // events per block in (pre)compression; default 1,000,000
 	ValueMaxLength         int // characters; Unbounded by default
@@ -43,6 +49,9 @@ type Options struct {
 	// Header control, for the encoder.
 	Cookie          bool // write "$EXI" first
 	OptionsInHeader bool // write the options document
+	// SchemaIDInHeader says in the options document which schema is used, none
+	// (xsi:nil) included.
+	SchemaIDInHeader bool
 
 	// SelfContainedElements are the elements that an encoder writes
 	// self-contained. Not on the wire.
@@ -52,6 +61,11 @@ type Options struct {
 	KeepFloatDigits bool
 	// Canonical asks the encoder for the choices of Canonical EXI. Not on the wire.
 	Canonical bool
+	// StripSpace drops text that is only white space next to a start tag or
+	// another element, as both reference codecs do; text between a start tag and
+	// its own end tag stays. Strict grammars drop what they cannot carry in any
+	// case. Not on the wire.
+	StripSpace bool
 
 	Limits Limits
 }
@@ -83,6 +97,44 @@ type Limits struct {
 	Octets      int64 // octets of one body, compressed
 	Inflated    int64 // octets after DEFLATE
 	Events      int64 // events of one body
+}
+
+// DefaultLimits are what zero fields of Limits stand for.
+func DefaultLimits() Limits {
+	return Limits{
+		Depth:       10_000,
+		StringLen:   16 << 20,
+		TableOctets: 64 << 20,
+		TableSize:   4 << 20,
+		Grammars:    1 << 20,
+		Octets:      1 << 40,
+		Inflated:    256 << 20,
+		Events:      1 << 40,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	pick := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	pick(&l.Depth, d.Depth)
+	pick(&l.StringLen, d.StringLen)
+	pick(&l.TableOctets, d.TableOctets)
+	pick(&l.TableSize, d.TableSize)
+	pick(&l.Grammars, d.Grammars)
+	if l.Octets <= 0 {
+		l.Octets = d.Octets
+	}
+	if l.Inflated <= 0 {
+		l.Inflated = d.Inflated
+	}
+	if l.Events <= 0 {
+		l.Events = d.Events
+	}
+	return l
 }
 
 // DefaultOptions are the defaults of EXI 1.0 table 5-1.

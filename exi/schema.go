@@ -1,5 +1,7 @@
 package exi
 
+import "sync"
+
 // A Schema is a set of schema-informed grammars (EXI 1.0 §8.5), compiled by
 // package exi/xsd or loaded from a generated table. It is immutable and may be
 // shared by any number of encoders and decoders.
@@ -41,6 +43,8 @@ type Schema struct {
 
 	// States is the number of states; State.Index is below it.
 	States int
+
+	cache sync.Map // boundKey → *bound
 }
 
 // URIPartition is one namespace of the initial string tables.
@@ -165,8 +169,10 @@ type Datatype struct {
 
 	Codec Codec
 
-	// CodecNBit: smallest value and width in bits.
+	// CodecNBit: smallest and greatest value, and width in bits. Max ≤ Min stands
+	// for Min + 2^Bits − 1.
 	Min  int64
+	Max  int64
 	Bits uint8
 
 	// CodecEnumeration: the values in schema order, and the datatype that

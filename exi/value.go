@@ -31,6 +31,7 @@ const (
 	GDay                        // xs:gDay
 	Base64                      // xs:base64Binary, held as octets
 	Hex                         // xs:hexBinary, held as octets
+	NameRef                     // value of xsi:type: a name with the namespace its prefix stands for (see NameValue)
 )
 
 // ExpSpecial is the exponent that marks a Float's special values
@@ -86,6 +87,29 @@ func FloatValue(mant int64, exp int) Value {
 // must be Base64 or Hex. The string holds the raw octets.
 func BytesValue(kind ValueKind, octets string) Value {
 	return Value{kind: kind, str: octets}
+}
+
+// NameValue returns a qualified name in content, as xsi:type carries it (EXI 1.0
+// §7.1.7): the text, "local" or "prefix:local", and the namespace that its
+// prefix stands for. Text readers make the value of xsi:type one when the prefix
+// is bound. Its text alone says too little where prefixes are not preserved, so
+// text writers must ask Value.Name and write a prefix that they have bound to
+// that namespace.
+func NameValue(space, text string) Value {
+	return Value{kind: NameRef, str: text + space, num: int64(len(text))}
+}
+
+// Name returns the parts of a NameRef value; prefix may be empty although space
+// is not. ok is false for other kinds.
+func (v Value) Name() (space, prefix, local string, ok bool) {
+	if v.kind != NameRef {
+		return "", "", "", false
+	}
+	text := v.str[:v.num]
+	if i := strings.IndexByte(text, ':'); i >= 0 {
+		return v.str[v.num:], text[:i], text[i+1:], true
+	}
+	return v.str[v.num:], "", text, true
 }
 
 // Calendar is the content of the date and time kinds. Fields that the kind

@@ -34,6 +34,9 @@ func (v Value) AppendText(dst []byte) []byte {
 		}
 		return dst
 	}
+	if v.kind == NameRef {
+		return append(dst, v.str[:v.num]...)
+	}
 	return append(dst, v.str...)
 }
 
