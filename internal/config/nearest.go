@@ -24,7 +24,7 @@ func Nearest(s string, candidates []string) string {
 		if d > 1 && len(a) >= 3 && len(b) >= 3 && (strings.HasPrefix(b, a) || strings.HasPrefix(a, b)) {
 			d = 1 // "addr" means "address"
 		}
-		if d < bestDist && d <= (max(len(a), len(b))+1)/3 {
+		if d < bestDist && d <= max(len(a), len(b))/3 {
 			best, bestDist = c, d
 		}
 	}
@@ -65,7 +65,7 @@ func distance(a, b string) int {
 // suggest words the fix for an unknown word out of a closed list.
 func suggest(s string, candidates []string) string {
 	if n := Nearest(s, candidates); n != "" {
-		if len(candidates) == 1 {
+		if len(candidates) == 1 || len(candidates) > 8 {
 			return "did you mean " + n + "?"
 		}
 		return "did you mean " + n + "? Allowed: " + listing(candidates)

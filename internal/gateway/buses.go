@@ -100,6 +100,13 @@ func newPlant(named map[string]config.Bus) *plant {
 	return &plant{named: named, i2c: map[string]i2c.BusCloser{}}
 }
 
+// use replaces the names of buses. Buses that are open stay open.
+func (p *plant) use(named map[string]config.Bus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.named = named
+}
+
 func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

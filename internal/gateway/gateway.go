@@ -2,3 +2,227 @@
 // runs them: devices, nodes, sensors, control, the session and the local door.
 // It is the one place that knows all of them.
 package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"postern/control"
+	"postern/internal/config"
+	"postern/internal/live"
+	"postern/internal/local"
+	"postern/internal/node"
+	"postern/sensors"
+	"postern/xmpp"
+)
+
+// Options say what a Gateway is made of.
+type Options struct {
+	Config  *config.Config // required
+	Version string         // of the program
+	Logger  *slog.Logger   // nil discards
+	// Socket is the path of the local door; empty: the configuration's, else
+	// local.Path("postern").
+	Socket string
+}
+
+// Gateway is a running configuration. Make one with New, then Run it once.
+type Gateway struct {
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+
+	door    *local.Server
+	hw      *hardware
+	live    *live.Store
+	sensors *sensors.Service
+	control *control.Service
+	session *xmpp.Session
+	access  *accessSwitch
+
+	// mu guards what a reload replaces, for the status.
+	mu   sync.Mutex
+	cfg  *config.Config
+	tree *node.Tree
+	// reloading serialises Reload.
+	reloading sync.Mutex
+}
+
+// New opens the local door and the devices; outputs are in their safe states
+// when it returns. It does not touch the network. After an error nothing is
+// left open.
+func New(ctx context.Context, opt Options) (*Gateway, error) {
+	g := &Gateway{opt: opt, log: opt.Logger, started: time.Now(), cfg: opt.Config, live: live.New()}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	// The door comes first: a second gateway on the same socket must not reach
+	// the outputs of the first.
+	g.door = &local.Server{Path: socketPath(opt), Handler: g.doorHandler(), Logger: g.log.With("part", "door")}
+	if err := g.door.Listen(); err != nil {
+		return nil, err
+	}
+	g.hw = newHardware(g.log)
+	if err := g.build(ctx); err != nil {
+		return nil, errors.Join(err, g.hw.closeAll(), g.door.Close())
+	}
+	return g, nil
+}
+
+func socketPath(opt Options) string {
+	switch {
+	case opt.Socket != "":
+		return opt.Socket
+	case opt.Config.Local.Socket != "":
+		return opt.Config.Local.Socket
+	}
+	return local.Path("postern")
+}
+
+// build makes the rooms. Devices are opened before anything else is.
+func (g *Gateway) build(ctx context.Context) error {
+	g.hw.plant.use(g.cfg.Buses)
+	for i := range g.cfg.Nodes {
+		if err := g.hw.open(ctx, g.cfg, &g.cfg.Nodes[i]); err != nil {
+			return err
+		}
+	}
+	t, err := tree(g.cfg, g.hw)
+	if err != nil {
+		return err
+	}
+	list, err := accessOf(g.cfg)
+	if err != nil {
+		return fmt.Errorf("access: %w", err)
+	}
+	g.tree, g.access = t, &accessSwitch{list: list}
+	mux := new(xmpp.Mux)
+	if g.session, err = g.newSession(mux); err != nil {
+		return err
+	}
+	g.sensors, err = sensors.New(sensors.Config{
+		Setup: g.sensorSetup(g.cfg, t), Live: g.live, Sender: g.session,
+		Logger: g.log.With("part", "sensors"), LegacyPeers: g.legacy,
+	})
+	if err != nil {
+		return err
+	}
+	g.control, err = control.New(control.Config{
+		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
+		Logger: g.log.With("part", "control"),
+		Age:    func(st *xmpp.Stanza) time.Duration { return st.Age(time.Now()) },
+	})
+	if err != nil {
+		return err
+	}
+	if err := g.control.Safe(ctx, "start"); err != nil {
+		g.log.Error("an output may not be in its safe state", "err", err)
+	}
+	g.sensors.Register(mux)
+	g.control.Register(mux)
+	return g.registerBasics(mux)
+}
+
+func (g *Gateway) sensorSetup(cfg *config.Config, t *node.Tree) sensors.Setup {
+	return sensors.Setup{Tree: t, Devices: sensorDevices(cfg, g.hw), Access: g.access}
+}
+
+func (g *Gateway) controlSetup(cfg *config.Config, t *node.Tree) control.Setup {
+	return control.Setup{Tree: t, Devices: controlDevices(cfg, g.hw, t), Access: g.access}
+}
+
+// Run serves until ctx is done, then moves outputs into their safe states,
+// says goodbye to the server and closes everything, within a second. It may be
+// called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	parts := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"local door", g.door.Run},
+		{"sensors", g.sensors.Run},
+		{"control", g.runControl},
+		{"session", g.session.Run},
+		{"state log", g.logState},
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	for _, p := range parts {
+		wg.Go(func() {
+			if err := p.run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("%s: %w", p.name, err))
+			}
+		})
+	}
+	wg.Wait()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil // asked to stop
+	}
+	return errors.Join(err, g.hw.closeAll())
+}
+
+// runControl runs the control room and leaves the outputs safe when it ends:
+// no command can come after it, and nothing waits for the network.
+func (g *Gateway) runControl(ctx context.Context) error {
+	err := g.control.Run(ctx)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
+	defer cancel()
+	if e := g.control.Safe(grace, "stop"); e != nil {
+		g.log.Error("an output may not be in its safe state", "err", e)
+	}
+	return err
+}
+
+// logState writes one line for each change of the connection.
+func (g *Gateway) logState(ctx context.Context) error {
+	last := xmpp.Offline
+	for {
+		changed := g.session.Changed()
+		st := g.session.State()
+		if st.Phase != last {
+			g.logPhase(st)
+			last = st.Phase
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (g *Gateway) logPhase(st xmpp.State) {
+	switch st.Phase {
+	case xmpp.Online:
+		g.log.Info("online", "jid", st.JID, "server", st.Addr, "tls", st.TLS, "encoding", st.Codec, "resumed", st.Resumed)
+	case xmpp.Waiting:
+		g.log.Warn("the connection is lost", "err", st.Err, "retry", time.Until(st.Retry).Round(time.Second))
+	case xmpp.Held:
+		g.log.Error("the connection needs the operator", "err", st.Err, "retry", time.Until(st.Retry).Round(time.Minute))
+	}
+}
+
+// legacy tells whether old peers get their elements: on XML streams, unless it
+// is switched off.
+func (g *Gateway) legacy() bool {
+	g.mu.Lock()
+	on := g.cfg.LegacyPeers
+	g.mu.Unlock()
+	return on && g.session.State().Codec == "xml"
+}
+
+// doorHandler serves the local door.
+func (g *Gateway) doorHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		local.Reply(w, http.StatusOK, g.Status())
+	})
+	return mux
+}

@@ -61,6 +61,14 @@ func (s *Server) Listen() error {
 	return nil
 }
 
+// Close gives up a socket that was opened by Listen and is not run.
+func (s *Server) Close() error {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
+
 // Run serves until ctx is done; requests under way then get half a second. It
 // listens first if Listen was not called. All goroutines end with it.
 func (s *Server) Run(ctx context.Context) error {

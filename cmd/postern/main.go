@@ -1,0 +1,94 @@
+// Postern is a gateway between sensors and actuators and XMPP. This file only
+// chooses the sub-command.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"postern/internal/cli"
+	"postern/internal/cli/daemon"
+	"postern/internal/config"
+)
+
+// command is one sub-command.
+type command struct {
+	name    string
+	group   string
+	summary string
+	run     func(ctx context.Context, env cli.Env, args []string) int
+}
+
+// commands are in the order of the help.
+func commands() []command {
+	const gw, op, hub, more = "Gateway", "Operator", "Server", "More"
+	return []command{
+		{"run", gw, "run the gateway", daemon.Run},
+		{"check", gw, "check a configuration and show everything that is wrong", daemon.Check},
+		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
+		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
+		{"login", op, "keep an account to read and switch things with", cli.Login},
+		{"read", op, "read things", cli.Read},
+		{"set", op, "switch things", cli.Set},
+		{"watch", op, "watch the readings of a thing", cli.Watch},
+		{"version", more, "print the version", daemon.ShowVersion},
+	}
+}
+
+func main() {
+	// SIGHUP is for the daemons that know it; the others end of it as usual.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, cli.OSEnv(), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run dispatches to a sub-command and returns the exit code.
+func run(ctx context.Context, env cli.Env, args []string) int {
+	if len(args) == 0 {
+		help(&env)
+		return cli.ExitUsage
+	}
+	switch args[0] {
+	case "help", "--help", "-h", "-help":
+		if len(args) > 1 {
+			return run(ctx, env, []string{args[1], "--help"})
+		}
+		help(&env)
+		return cli.ExitOK
+	case "--version", "-v":
+		return daemon.ShowVersion(ctx, env, nil)
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(ctx, env, args[1:])
+		}
+		names = append(names, c.name)
+	}
+	fmt.Fprintf(env.Stderr, "postern: there is no command %q", args[0])
+	if n := config.Nearest(args[0], names); n != "" {
+		fmt.Fprintf(env.Stderr, "; did you mean postern %s?", n)
+	}
+	fmt.Fprintf(env.Stderr, "\n  postern help lists the commands\n")
+	return cli.ExitUsage
+}
+
+func help(env *cli.Env) {
+	var b strings.Builder
+	b.WriteString("Postern reads sensors and drives actuators, and offers them as XMPP nodes.\n\nUsage: postern COMMAND [options]\n")
+	group := ""
+	for _, c := range commands() {
+		if c.group != group {
+			group = c.group
+			b.WriteString("\n" + group + ":\n")
+		}
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+	}
+	b.WriteString("\npostern COMMAND --help explains a command.\n")
+	fmt.Fprint(env.Stdout, b.String())
+}

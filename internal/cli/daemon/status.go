@@ -1,0 +1,258 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postern/internal/cli"
+	"postern/internal/local"
+)
+
+const statusHelp = `Usage: postern status [--json] [--socket PATH]
+
+Shows how the gateway or the hub on this machine is: its connection and how it
+is encoded, each node with its latest reading, age and quality, queues, memory.
+It asks the running daemon through its local door and touches no hardware.
+
+Options:
+  --socket PATH   the local door of the daemon (default: that of postern run,
+                  then that of postern hub, of this user, then of the system)
+  --json          for programs
+
+Exit codes: 0 healthy, 1 something needs a person, 2 usage, 3 no daemon runs,
+4 not permitted.
+`
+
+// Status is the command postern status.
+func Status(ctx context.Context, env cli.Env, args []string) int {
+	f := newFlags("status", statusHelp)
+	asJSON := f.Bool("json", false, "")
+	socket := f.String("socket", "", "")
+	rest, err := f.parse(&env, args)
+	if err == nil && len(rest) > 0 {
+		err = usagef("there are no arguments")
+	}
+	if err != nil {
+		return finish(&env, "status", err)
+	}
+	s, err := askStatus(ctx, sockets(*socket, "postern", "postern-hub"))
+	if err != nil {
+		return finish(&env, "status", err)
+	}
+	if *asJSON {
+		enc := json.NewEncoder(env.Stdout)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(s)
+	} else {
+		err = writeStatus(env.Stdout, s)
+	}
+	if err != nil {
+		return finish(&env, "status", err)
+	}
+	if !s.Healthy {
+		return cli.ExitFailure
+	}
+	return cli.ExitOK
+}
+
+// sockets lists where to ask.
+func sockets(given string, names ...string) []string {
+	if given != "" {
+		return []string{given}
+	}
+	var out []string
+	for _, n := range names {
+		for _, p := range local.Candidates(n) {
+			if len(out) == 0 || out[len(out)-1] != p {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// askStatus returns the status of the first daemon that answers.
+func askStatus(ctx context.Context, paths []string) (local.Status, error) {
+	var denied error
+	for _, p := range paths {
+		s, err := local.NewClient(p).Status(ctx)
+		switch {
+		case err == nil:
+			return s, nil
+		case errors.Is(err, local.ErrDenied):
+			denied = err
+		case !errors.Is(err, local.ErrNobody):
+			return s, err
+		}
+	}
+	if denied != nil {
+		return local.Status{}, denied
+	}
+	return local.Status{}, nobody(paths)
+}
+
+// nobody words that no daemon runs.
+func nobody(paths []string) error {
+	return fmt.Errorf("no daemon is running here: %w on %s\n  start one with postern run --config FILE, or name its socket with --socket", local.ErrNobody, strings.Join(paths, " or "))
+}
+
+// writeStatus shows a status to a person.
+func writeStatus(w io.Writer, s local.Status) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "postern %s %s, up %s, pid %d, memory %.1f MiB\n", s.Role, s.Version, ago(s.Now.Sub(s.Started)), s.PID, float64(s.Memory.Anonymous)/(1<<20))
+	if s.Gateway != nil {
+		gatewayStatus(&b, s)
+	}
+	if s.Hub != nil {
+		hubStatus(&b, s)
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(&b, "! %s\n", printable(p))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func gatewayStatus(b *strings.Builder, s local.Status) {
+	c := s.Gateway.Connection
+	if s.Config != "" {
+		fmt.Fprintf(b, "config      %s\n", s.Config)
+	}
+	fmt.Fprintf(b, "account     %s\n", c.Account)
+	state := c.Phase
+	if !c.Since.IsZero() {
+		state += " for " + ago(s.Now.Sub(c.Since))
+	}
+	if c.Retry != nil {
+		state += ", next attempt in " + ago(c.Retry.Sub(s.Now))
+	}
+	fmt.Fprintf(b, "connection  %s\n", state)
+	if c.Phase == "online" {
+		resume := "cannot be resumed"
+		if c.Resumable {
+			resume = "can be resumed"
+		}
+		fmt.Fprintf(b, "            %s, %s, %s, encoding %s, %s\n", c.Server, c.TLS, c.Mechanism, c.Encoding, resume)
+	}
+	fmt.Fprintf(b, "stanzas     %d in, %d out, %d unacknowledged, %d queued; %d connections, %d resumed\n", c.In, c.Out, c.Unacked, c.Queued, c.Connects, c.Resumes)
+	b.WriteByte('\n')
+	t := [][]string{{"NODE", "FIELD", "VALUE", "UNIT", "AGE", "QUALITY"}}
+	for _, n := range s.Gateway.Nodes {
+		name := n.ID
+		if n.Simulated {
+			name += " (simulated)"
+		}
+		for i, f := range n.Fields {
+			if i > 0 {
+				name = ""
+			}
+			t = append(t, fieldRow(name, f, s.Now))
+		}
+		if len(n.Fields) == 0 {
+			t = append(t, []string{name, "-"})
+		}
+	}
+	table(b, t, 2)
+}
+
+func fieldRow(name string, f local.Field, now time.Time) []string {
+	value, age, q := f.Value, "-", f.Quality
+	if value == "" {
+		value = "-"
+	}
+	if f.Time != nil {
+		age = ago(now.Sub(*f.Time))
+	}
+	switch {
+	case f.Quality == "":
+		q = "not read yet"
+	case f.Error != "":
+		q = f.Error
+	case f.Quality == "automaticReadout":
+		q = "ok"
+	}
+	if f.Stale && f.Error == "" && f.Quality != "" {
+		q = strings.TrimPrefix(q+", stale", "ok, ")
+	}
+	field := f.Name
+	if f.Writable {
+		field += " *"
+	}
+	return []string{name, field, value, f.Unit, age, q}
+}
+
+func hubStatus(b *strings.Builder, s local.Status) {
+	h := s.Hub
+	fmt.Fprintf(b, "domain      %s\nlistening   %s\naccounts    %d\n\n", h.Domain, strings.Join(h.Listen, ", "), h.Users)
+	t := [][]string{{"SESSION", "FROM", "SINCE", "ENCODING", "STATE"}}
+	for _, c := range h.Sessions {
+		state := "connected"
+		switch {
+		case c.Detached:
+			state = "waits to be resumed"
+		case c.Available:
+			state = "available"
+		}
+		if c.Queued > 0 {
+			state += fmt.Sprintf(", %d queued", c.Queued)
+		}
+		t = append(t, []string{c.JID, c.Address, ago(s.Now.Sub(c.Since)), c.Encoding, state})
+	}
+	if len(t) == 1 {
+		b.WriteString("nobody is connected\n")
+		return
+	}
+	table(b, t, -1)
+}
+
+// table lays out columns, two spaces apart; the column right, if there is one,
+// is aligned to the right.
+func table(b *strings.Builder, rows [][]string, right int) {
+	var widths []int
+	for _, r := range rows {
+		for i, c := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(printable(c)))
+		}
+	}
+	for _, r := range rows {
+		line := ""
+		for i, c := range r {
+			c = printable(c)
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if i == right {
+				c = pad + c
+			} else {
+				c += pad
+			}
+			line += c + "  "
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// ago writes a duration for people: 0.4 s, 12 s, 3 min, 5 h 20 min, 4 d 2 h.
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d d %d h", int(d.Hours())/24, int(d.Hours())%24)
+}

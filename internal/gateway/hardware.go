@@ -1,0 +1,237 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"postern/drivers"
+	"postern/internal/config"
+)
+
+// hardware keeps the devices of a configuration, real and simulated. Only get
+// may be called concurrently with the rest; the devices are safe for
+// concurrent use.
+type hardware struct {
+	log   *slog.Logger
+	plant *plant
+	bench *bench
+
+	mu      sync.Mutex // guards devices against get
+	devices map[string]*opened
+}
+
+// opened is one opened device.
+type opened struct {
+	drivers.Device
+	node      config.Node
+	simulated bool
+	bus       string // what it shares with others; empty: nothing
+	print     fingerprint
+	slot      *slot // not nil when it could not be opened at first
+}
+
+// fingerprint tells whether a device of a new configuration is the same as one
+// that is open.
+type fingerprint struct {
+	kind, bus string
+	simulated bool
+	config    any // the configuration struct, compared deeply
+	busConfig any
+}
+
+func newHardware(log *slog.Logger) *hardware {
+	return &hardware{log: log, bench: newBench(), plant: newPlant(nil), devices: map[string]*opened{}}
+}
+
+// simulated tells whether the configuration wants a node simulated, and its
+// kind can be.
+func simulated(cfg *config.Config, n *config.Node, k kind) bool {
+	return k.simulable && (cfg.Simulate || n.Simulate || cfg.Buses[n.Bus].Simulate)
+}
+
+func printOf(cfg *config.Config, n *config.Node, k kind) fingerprint {
+	return fingerprint{kind: n.Kind, bus: n.Bus, simulated: simulated(cfg, n, k), config: n.Config, busConfig: cfg.Buses[n.Bus].Config}
+}
+
+// open opens the device of a node. A device that cannot be opened now is tried
+// again whenever it is read, so that one that is missing holds nothing up.
+func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node) error {
+	k, err := findKind(n.Kind)
+	if err != nil {
+		return err
+	}
+	d := &opened{node: *n, print: printOf(cfg, n, k), simulated: simulated(cfg, n, k)}
+	if n.Bus != "" {
+		d.bus = k.Bus + " " + n.Bus // the bus 1 of one type is not that of another
+	}
+	var e env = h.plant
+	if d.simulated {
+		e = h.bench
+	}
+	opener := func(ctx context.Context) (drivers.Device, error) { return k.open(ctx, e, n.Config) }
+	dev, err := opener(ctx)
+	if err != nil {
+		if d.slot, err = newSlot(k, n.Config, opener, err); err != nil {
+			return fmt.Errorf("node %s: %w", n.ID, err)
+		}
+		h.log.Error("a device cannot be opened; it is tried again", "node", n.ID, "kind", n.Kind, "err", d.slot.err)
+		dev = d.slot.device()
+	}
+	d.Device = dev
+	h.mu.Lock()
+	h.devices[n.ID] = d
+	h.mu.Unlock()
+	return nil
+}
+
+// get returns the open device of a node, or nil.
+func (h *hardware) get(id string) *opened {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.devices[id]
+}
+
+// close closes the devices for which which is true.
+func (h *hardware) close(which func(id string, d *opened) bool) error {
+	var errs []error
+	for id, d := range h.devices {
+		if !which(id, d) {
+			continue
+		}
+		if err := d.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("node %s: close: %w", id, err))
+		}
+		h.mu.Lock()
+		delete(h.devices, id)
+		h.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// closeAll closes devices, then buses.
+func (h *hardware) closeAll() error {
+	err := h.close(func(string, *opened) bool { return true })
+	return errors.Join(err, h.plant.close(), h.bench.close())
+}
+
+// same tells whether the open device of a node serves a new configuration too.
+func (h *hardware) same(cfg *config.Config, n *config.Node) bool {
+	d := h.devices[n.ID]
+	if d == nil {
+		return false
+	}
+	k, err := findKind(n.Kind)
+	return err == nil && reflect.DeepEqual(d.print, printOf(cfg, n, k))
+}
+
+// reopenEvery is the least time between two tries to open a device.
+const reopenEvery = 5 * time.Second
+
+// slot stands for a device that could not be opened: its channels are known,
+// reading it tries again.
+type slot struct {
+	channels []drivers.Channel
+	opener   func(context.Context) (drivers.Device, error)
+
+	mu     sync.Mutex
+	dev    drivers.Device
+	err    error
+	next   time.Time
+	closed bool
+}
+
+// newSlot returns a slot for a device of the kind. It fails when the channels
+// are not known, or nothing can mend the error.
+func newSlot(k kind, cfg any, opener func(context.Context) (drivers.Device, error), cause error) (*slot, error) {
+	chs, err := channelsOf(k.open, cfg)
+	if err != nil {
+		return nil, cause
+	}
+	return &slot{channels: chs, opener: opener, err: cause, next: time.Now().Add(reopenEvery)}, nil
+}
+
+// device returns s as a Device that is a Setter only if it has something to set.
+func (s *slot) device() drivers.Device {
+	for _, c := range s.channels {
+		if c.Writable {
+			return setterSlot{s}
+		}
+	}
+	return s
+}
+
+// get returns the device, opening it if it is time to try.
+func (s *slot) get(ctx context.Context) (drivers.Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, drivers.ErrClosed
+	case s.dev != nil:
+		return s.dev, nil
+	case time.Now().Before(s.next):
+		return nil, s.err
+	}
+	s.next = time.Now().Add(reopenEvery)
+	dev, err := s.opener(ctx)
+	if err != nil {
+		s.err = err
+		return nil, err
+	}
+	s.dev, s.err = dev, nil
+	return dev, nil
+}
+
+// failure tells why the device is not open; empty when it is.
+func (s *slot) failure() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		return ""
+	}
+	return s.err.Error()
+}
+
+// Channels implements drivers.Describer.
+func (s *slot) Channels() []drivers.Channel { return s.channels }
+
+// Read implements drivers.Device.
+func (s *slot) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
+	d, err := s.get(ctx)
+	if err != nil {
+		return dst, err
+	}
+	return d.Read(ctx, dst)
+}
+
+// Close implements drivers.Device.
+func (s *slot) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.dev == nil {
+		return nil
+	}
+	return s.dev.Close()
+}
+
+// setterSlot is a slot with channels that can be set.
+type setterSlot struct{ *slot }
+
+// Set implements drivers.Setter.
+func (s setterSlot) Set(ctx context.Context, channel string, v drivers.Value) error {
+	d, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	set, ok := d.(drivers.Setter)
+	if !ok {
+		return drivers.ErrChannel
+	}
+	return set.Set(ctx, channel, v)
+}

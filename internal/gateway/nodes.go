@@ -1,0 +1,108 @@
+package gateway
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"postern/control"
+	"postern/drivers"
+	"postern/internal/config"
+	"postern/internal/node"
+	"postern/sensors"
+)
+
+// tree makes the nodes of a configuration out of its open devices.
+func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
+	var nodes []node.Node
+	for i := range cfg.Nodes {
+		n := &cfg.Nodes[i]
+		d := h.devices[n.ID]
+		if d == nil {
+			return nil, fmt.Errorf("node %s has no device", n.ID)
+		}
+		out := node.Node{Ref: node.Ref{ID: n.ID}, Label: n.Label, Device: n.ID}
+		if n.Parent != "" {
+			out.Parent = node.Ref{ID: n.Parent}
+		}
+		out.Fields, out.Parameters = shown(n, d.Device.(described).Channels())
+		nodes = append(nodes, out)
+	}
+	t, err := node.NewTree(nodes)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return t, nil
+}
+
+// shown applies names, types and rights of the configuration to the channels
+// of a device.
+func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Parameter) {
+	visible := slices.DeleteFunc(slices.Clone(chs), func(c drivers.Channel) bool { return n.Fields[c.Name].Hide })
+	fields, params := node.FromChannels(visible)
+	params = slices.DeleteFunc(params, func(p node.Parameter) bool { return !n.MayWrite(p.Name) })
+	rename := func(name, channel *string) {
+		if to := n.Fields[*name].Name; to != "" {
+			*name, *channel = to, *name
+		}
+	}
+	for i := range fields {
+		f := &fields[i]
+		if t, ok := node.ParseType(n.Fields[f.Name].Type); ok {
+			f.Types = t
+		}
+		rename(&f.Name, &f.Channel)
+	}
+	for i := range params {
+		p := &params[i]
+		p.Safe = safeState(n.Config, p)
+		rename(&p.Name, &p.Channel)
+	}
+	return fields, params
+}
+
+// safeState is the safe state that a device's configuration gives its output:
+// the field Safe, on or off, of the kinds that have one.
+func safeState(cfg any, p *node.Parameter) drivers.Value {
+	v := reflect.Indirect(reflect.ValueOf(cfg)).FieldByName("Safe")
+	if !v.IsValid() || v.Kind() != reflect.String || p.Kind != drivers.KindBool {
+		return drivers.Value{}
+	}
+	return drivers.Bool(v.String() == "on")
+}
+
+// sensorDevices says how the devices are read.
+func sensorDevices(cfg *config.Config, h *hardware) map[string]sensors.Device {
+	out := make(map[string]sensors.Device, len(cfg.Nodes))
+	for i := range cfg.Nodes {
+		n := &cfg.Nodes[i]
+		d := h.devices[n.ID]
+		out[n.ID] = sensors.Device{Device: d.Device, Bus: d.bus, Interval: n.Interval, Timeout: n.Timeout}
+	}
+	return out
+}
+
+// controlDevices says how the devices are set.
+func controlDevices(cfg *config.Config, h *hardware, t *node.Tree) map[string]control.Device {
+	out := map[string]control.Device{}
+	for i := range cfg.Nodes {
+		n := &cfg.Nodes[i]
+		if nd := t.Node(node.Ref{ID: n.ID}); nd != nil && len(nd.Parameters) > 0 {
+			out[n.ID] = control.Device{Device: h.devices[n.ID].Device, Timeout: n.Timeout}
+		}
+	}
+	return out
+}
+
+// accessOf makes the access list of a configuration.
+func accessOf(cfg *config.Config) (*node.AllowList, error) {
+	var grants []node.Grant
+	for _, g := range cfg.Access.Allow {
+		ng := node.Grant{JID: g.JID, Read: slices.Contains(g.Rights, "read"), Control: slices.Contains(g.Rights, "control")}
+		for _, id := range g.Nodes {
+			ng.Scope.Nodes = append(ng.Scope.Nodes, node.Ref{ID: id})
+		}
+		grants = append(grants, ng)
+	}
+	return node.NewAllowList([]string{cfg.Access.Owner}, grants)
+}

@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/internal/config"
+	"postern/xmpp"
+	"postern/xmpp/tcp"
+)
+
+// sessionConfig turns the configuration of account and server into that of a
+// session. Certificates are read now, the password whenever it is needed.
+func sessionConfig(cfg *config.Config) (xmpp.Config, error) {
+	out := xmpp.Config{
+		Transport:  &tcp.Transport{},
+		Addr:       cfg.Server.Address,
+		AllowPlain: cfg.Server.AllowPlain,
+		NoResume:   !cfg.Server.Resume,
+	}
+	j, err := jid.Parse(cfg.Account.JID)
+	if err == nil {
+		j, err = j.WithResource(cfg.Account.Resource)
+	}
+	if err != nil {
+		return out, fmt.Errorf("account: %w", err)
+	}
+	out.JID = j
+	switch cfg.Server.TLS {
+	case "starttls":
+		out.TLS = xmpp.TLSStart
+	case "direct":
+		out.TLS = xmpp.TLSDirect
+	}
+	if s := cfg.Account.Password; !s.IsZero() {
+		out.Password = func(context.Context) (string, error) { return s.Read() }
+	}
+	if f := cfg.Server.CAFile; f != "" {
+		if out.CAs, err = readCAs(f); err != nil {
+			return out, fmt.Errorf("server.ca_file: %w", err)
+		}
+	}
+	if f := cfg.Account.Certificate; f != "" {
+		cert, err := tls.LoadX509KeyPair(f, cfg.Account.Key)
+		if err != nil {
+			return out, fmt.Errorf("account.certificate_file: %w", err)
+		}
+		out.ClientCert = &cert
+	}
+	return out, nil
+}
+
+func readCAs(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+// newSession makes the session that hands stanzas to mux.
+func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
+	c, err := sessionConfig(g.cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.Handler = mux
+	c.Logger = g.log.With("part", "xmpp")
+	c.OnOnline = g.online
+	return xmpp.NewSession(c)
+}

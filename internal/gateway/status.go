@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/drivers"
+	"postern/internal/live"
+	"postern/internal/local"
+	"postern/internal/node"
+	"postern/xmpp"
+)
+
+// Status tells how the gateway is. It is safe for concurrent use.
+func (g *Gateway) Status() local.Status {
+	g.mu.Lock()
+	cfg, t := g.cfg, g.tree
+	g.mu.Unlock()
+	now := time.Now()
+	s := local.Status{
+		Role: "gateway", Version: g.opt.Version, PID: os.Getpid(), Started: g.started, Now: now,
+		Config: cfg.File, Memory: Memory(),
+	}
+	gw := &local.Gateway{Connection: connection(g.session, cfg.Account.JID), Nodes: []local.Node{}}
+	for _, n := range t.Nodes() {
+		ns := g.nodeStatus(n, now)
+		gw.Simulated = gw.Simulated || ns.Simulated
+		gw.Nodes = append(gw.Nodes, ns)
+	}
+	s.Gateway = gw
+	s.Problems = problems(gw)
+	s.Healthy = len(s.Problems) == 0
+	return s
+}
+
+// connection shows a session.
+func connection(sess *xmpp.Session, account string) local.Connection {
+	st, n := sess.State(), sess.Stats()
+	c := local.Connection{
+		Phase: st.Phase.String(), Since: st.Since, Account: account, Server: st.Addr, TLS: st.TLS,
+		Mechanism: st.Mechanism, Encoding: st.Codec, Resumable: st.Resumable,
+		In: n.In, Out: n.Out, Unacked: n.Unacked, Queued: n.Queued, Overflow: n.Overflow,
+		Connects: n.Connects, Resumes: n.Resumes,
+	}
+	if !st.JID.Equal(jid.JID{}) {
+		c.JID = st.JID.String()
+	}
+	if st.Err != nil && st.Phase != xmpp.Online {
+		c.Error = st.Err.Error()
+	}
+	if !st.Retry.IsZero() {
+		c.Retry = &st.Retry
+	}
+	return c
+}
+
+func (g *Gateway) nodeStatus(n *node.Node, now time.Time) local.Node {
+	out := local.Node{ID: n.ID, Label: n.Label, Fields: []local.Field{}}
+	if d := g.hw.get(n.Device); d != nil {
+		out.Kind, out.Simulated = d.node.Kind, d.simulated
+		if d.slot != nil {
+			out.Error = d.slot.failure()
+		}
+	}
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		lf := local.Field{Name: f.Name, Unit: f.Unit, Writable: n.Parameter(f.Name) != nil}
+		if f.Const.Kind() != drivers.KindNone {
+			lf.Value = f.Const.String()
+		} else if rd, ok := g.live.Get(n.Ref, f.Name); ok {
+			reading(&lf, rd, now)
+		}
+		out.Fields = append(out.Fields, lf)
+	}
+	return out
+}
+
+func reading(f *local.Field, rd live.Reading, now time.Time) {
+	if rd.Value.Kind() != drivers.KindNone {
+		f.Value = rd.Value.String()
+	}
+	if rd.Unit != "" {
+		f.Unit = rd.Unit
+	}
+	at := rd.Time
+	f.Time, f.Quality, f.Stale = &at, rd.Quality.String(), !rd.Fresh(now)
+	if rd.Err != nil {
+		f.Error = rd.Err.Error()
+	}
+}
+
+// problems says what needs a person.
+func problems(gw *local.Gateway) []string {
+	var out []string
+	if c := gw.Connection; c.Phase != "online" {
+		p := "not connected: " + c.Phase
+		if c.Error != "" {
+			p += ": " + c.Error
+		}
+		out = append(out, p)
+	}
+	for _, n := range gw.Nodes {
+		bad := 0
+		first := ""
+		for _, f := range n.Fields {
+			if f.Error != "" {
+				if bad++; first == "" {
+					first = f.Error
+				}
+			}
+		}
+		switch {
+		case n.Error != "":
+			out = append(out, fmt.Sprintf("node %s: %s", n.ID, n.Error))
+		case bad > 0:
+			out = append(out, fmt.Sprintf("node %s: %d of %d fields: %s", n.ID, bad, len(n.Fields), first))
+		}
+	}
+	return out
+}
+
+// Memory tells what this process uses.
+func Memory() local.Memory {
+	m := local.Memory{Limit: debug.SetMemoryLimit(-1), Anonymous: procKB("/proc/self/status", "RssAnon:") << 10}
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() == metrics.KindUint64 {
+		m.Heap = s[0].Value.Uint64()
+	}
+	return m
+}
+
+// procKB returns a number of a file of the form "Name:   123 kB"; 0 when it is
+// not there.
+func procKB(file, name string) uint64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for sc := bufio.NewScanner(bytes.NewReader(data)); sc.Scan(); {
+		if rest, ok := strings.CutPrefix(sc.Text(), name); ok {
+			n, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
