@@ -75,10 +75,12 @@ var table = []room{
 	{"xmpp/concentrator", "XEP-0326 over the tree of nodes",
 		[]string{"internal/node", "xmpp/...", "exi/..."}, []string{moduleJID}},
 	{"xmpp/xmpptest", "scripted peer in memory",
-		[]string{"xmpp", "xmpp/tcp", "exi/..."}, []string{moduleJID, moduleScram}},
+		[]string{"xmpp", "xmpp/tcp", "xmpp/xmlcodec", "exi/..."}, []string{moduleJID, moduleScram}},
 	{"xmpp/compress/...", "XEP-0322's state machines",
 		[]string{"xmpp", "exi/..."}, []string{moduleJID}},
-	{"xmpp/tcp", "TCP and TLS",
+	{"xmpp/tcp", "TCP and TLS; DNS names of domains",
+		[]string{"xmpp", "xmpp/xmlcodec", "exi/..."}, []string{moduleJID, "golang.org/x/net/idna"}},
+	{"xmpp/xmlcodec", "a stream as XML text",
 		[]string{"xmpp", "exi/..."}, []string{moduleJID}},
 	{"xmpp/internal/...", "parts of the stream that nobody else needs",
 		[]string{"exi/..."}, []string{moduleJID, moduleScram, "github.com/xdg-go/stringprep", modulePrep}},
@@ -113,8 +115,8 @@ var table = []room{
 	{"exi/schemas", "our own schema files", []string{"exi", "exi/xsd"}, nil},
 	{"exi/xsd/...", "XML Schema to grammars", []string{"exi"}, nil},
 	{"exi/xmltext", "XML text", []string{"exi"}, nil},
+	{"exi", "events, values, codec; EXI compression is DEFLATE", []string{"exi/internal/..."}, []string{"github.com/klauspost/compress/flate"}},
 	{"exi/internal/...", "bits", nil, nil},
-	{"exi", "events, values, codec", []string{"exi/internal/..."}, nil},
 }
 
 // matches reports whether pkg, a path below the module, fits pattern.
