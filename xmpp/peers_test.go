@@ -1,0 +1,332 @@
+package xmpp_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/exi"
+	"postern/internal/peertest"
+	"postern/xmpp"
+	"postern/xmpp/tcp"
+)
+
+// The tests of this file run against real servers and skip where they are not
+// installed.
+
+func peerConfig(srv *peertest.Server, account string) xmpp.Config {
+	return xmpp.Config{
+		JID:       jid.MustParse(srv.JID(account)),
+		Password:  func(context.Context) (string, error) { return srv.Password(account), nil },
+		CAs:       srv.CA.Pool(),
+		Transport: &tcp.Transport{},
+		Addr:      srv.Addr,
+		Timeout:   10 * time.Second,
+		Backoff:   xmpp.Backoff{First: 200 * time.Millisecond, Many: 200 * time.Millisecond, Max: 2 * time.Second},
+		Logger:    slog.New(slog.NewTextHandler(logTo{}, &slog.HandlerOptions{Level: logLevel()})),
+	}
+}
+
+type logTo struct{}
+
+func (logTo) Write(p []byte) (int, error) { return os.Stderr.Write(p) }
+
+func logLevel() slog.Level {
+	if os.Getenv("XMPP_LOG") != "" {
+		return slog.LevelDebug
+	}
+	return slog.LevelError + 1
+}
+
+// runPeer runs a session until the test ends and waits until it is online.
+func runPeer(t *testing.T, cfg xmpp.Config) *xmpp.Session {
+	t.Helper()
+	s := start(t, cfg)
+	waitFor(t, s, "online", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+	return s
+}
+
+func start(t *testing.T, cfg xmpp.Config) *xmpp.Session {
+	t.Helper()
+	s, err := xmpp.NewSession(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		began := time.Now()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("Run took %v to end", d)
+		}
+	})
+	return s
+}
+
+func waitFor(t *testing.T, s *xmpp.Session, what string, ok func(xmpp.State) bool) xmpp.State {
+	t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		ch := s.Changed()
+		st := s.State()
+		if ok(st) {
+			return st
+		}
+		select {
+		case <-ch:
+		case <-limit:
+			t.Fatalf("not %s; the state is %+v", what, st)
+		}
+	}
+}
+
+func ping(s *xmpp.Session, to jid.JID) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return s.Query(ctx, xmpp.Stanza{Type: xmpp.Get, To: to, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
+		d.Element(namePing, exi.Value{})
+	})}, nil)
+}
+
+func TestPeersLogin(t *testing.T) {
+	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
+		best := map[string]string{"prosody": "SCRAM-SHA-256", "ejabberd": "SCRAM-SHA-512"}[srv.Name]
+		for _, mode := range []xmpp.TLSMode{xmpp.TLSStart, xmpp.TLSDirect} {
+			cfg := peerConfig(srv, "device")
+			cfg.Handler = pingMux()
+			if cfg.TLS = mode; mode == xmpp.TLSDirect {
+				cfg.Addr = srv.DirectTLS
+			}
+			s := runPeer(t, cfg)
+			st := s.State()
+			if st.Mechanism != best || !st.Resumable || !strings.HasPrefix(st.TLS, "TLS 1.3") {
+				t.Errorf("state %+v", st)
+			}
+			for _, to := range []jid.JID{{}, jid.MustParse(srv.Domain), s.LocalAddr()} {
+				if err := ping(s, to); err != nil {
+					t.Errorf("ping %q: %v", to, err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			if err := s.Flush(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			if n := s.Stats().Unacked; n != 0 {
+				t.Errorf("%d unacknowledged", n)
+			}
+		}
+	})
+}
+
+func TestPeersChannelBindingOnTLS12(t *testing.T) {
+	peertest.EachWith(t, peertest.Options{TLS12: true}, func(t *testing.T, srv *peertest.Server) {
+		best := map[string]string{"prosody": "SCRAM-SHA-256-PLUS", "ejabberd": "SCRAM-SHA-512-PLUS"}[srv.Name]
+		s := runPeer(t, peerConfig(srv, "device"))
+		if st := s.State(); st.Mechanism != best || !strings.HasPrefix(st.TLS, "TLS 1.2") {
+			t.Errorf("state %+v", st)
+		}
+	})
+}
+
+func TestPeersHashedStore(t *testing.T) {
+	peertest.EachWith(t, peertest.Options{HashedStore: true}, func(t *testing.T, srv *peertest.Server) {
+		if srv.Name != "prosody" {
+			t.Skip("only Prosody has a hashed store that offers SCRAM-SHA-1 alone")
+		}
+		s := runPeer(t, peerConfig(srv, "device"))
+		if st := s.State(); st.Mechanism != "SCRAM-SHA-1" {
+			t.Errorf("state %+v", st)
+		}
+	})
+}
+
+func TestPeersResumeAfterCut(t *testing.T) {
+	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
+		link := peertest.NewProxy(t, srv.Addr)
+		got := make(chan string, 64)
+		m := pingMux()
+		m.HandleFunc(xmpp.Message, "*", exi.Name{}, func(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
+			if st.QueuedSince.IsZero() {
+				got <- st.ID
+			} else {
+				got <- st.ID + " queued"
+			}
+			return nil, nil
+		})
+		cfg := peerConfig(srv, "device")
+		cfg.Handler, cfg.Addr = m, link.Addr
+		s := runPeer(t, cfg)
+		full := s.LocalAddr()
+		friend := runPeer(t, peerConfig(srv, "owner"))
+
+		link.Refuse()
+		link.Cut()
+		waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
+		ctx := context.Background()
+		for _, id := range []string{"in1", "in2"} {
+			if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to a broken link")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := friend.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"out1", "out2"} {
+			if err := s.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to myself")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link.Resume()
+		st := waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+		if !st.Resumed || !st.JID.Equal(full) {
+			t.Errorf("state %+v", st)
+		}
+		var ids []string
+		for range 4 {
+			select {
+			case id := <-got:
+				ids = append(ids, id)
+			case <-time.After(10 * time.Second):
+				t.Fatalf("got %q only", ids)
+			}
+		}
+		// What was kept by the server is known to be old.
+		if ids[0] != "in1 queued" || ids[1] != "in2 queued" {
+			t.Errorf("the first two are %q", ids)
+		}
+		if err := ping(s, jid.MustParse(srv.Domain)); err != nil {
+			t.Error(err)
+		}
+		if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: "fresh", To: full, Payload: body("hi")}); err != nil {
+			t.Fatal(err)
+		}
+		if id := <-got; id != "fresh" {
+			t.Errorf("after the resumption: %q", id)
+		}
+	})
+}
+
+func body(text string) xmpp.Payload {
+	return xmpp.PayloadFunc(func(d *exi.Doc) { d.Element(exi.N(xmpp.NSClient, "body"), exi.Str(text)) })
+}
+
+func TestPeersWrongPassword(t *testing.T) {
+	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
+		link := peertest.NewProxy(t, srv.Addr)
+		cfg := peerConfig(srv, "device")
+		cfg.Addr = link.Addr
+		cfg.Password = func(context.Context) (string, error) { return "wrong", nil }
+		s := start(t, cfg)
+		st := waitFor(t, s, "held", func(st xmpp.State) bool { return st.Phase == xmpp.Held })
+		var refused *xmpp.AuthError
+		if !errors.As(st.Err, &refused) || refused.Condition != "not-authorized" {
+			t.Errorf("error %v", st.Err)
+		}
+		if wait := time.Until(st.Retry); wait < 40*time.Minute {
+			t.Errorf("tries again in %v", wait)
+		}
+		time.Sleep(500 * time.Millisecond)
+		if n := link.Accepted(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		cfg.NoRetry = true
+		s, err := xmpp.NewSession(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(context.Background()); !errors.As(err, &refused) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestPeersRestart(t *testing.T) {
+	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
+		s := runPeer(t, peerConfig(srv, "device"))
+		srv.Stop()
+		st := waitFor(t, s, "away", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
+		t.Logf("ended by: %v", st.Err)
+		if err := s.Query(context.Background(), xmpp.Stanza{Type: xmpp.Get}, nil); !errors.Is(err, xmpp.ErrOffline) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("query while away: %v", err)
+		}
+		srv.Start()
+		waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+		if err := ping(s, jid.MustParse(srv.Domain)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPeersHalfOpen(t *testing.T) {
+	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
+		link := peertest.NewProxy(t, srv.Addr)
+		cfg := peerConfig(srv, "device")
+		cfg.Addr, cfg.Timeout = link.Addr, 2*time.Second
+		s := runPeer(t, cfg)
+		link.Freeze()
+		err := ping(s, jid.MustParse(srv.Domain)) // nobody answers
+		st := waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase != xmpp.Online })
+		t.Logf("query: %v; link: %v", err, st.Err)
+		link.Cut()
+		link.Resume()
+		st = waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+		if !st.Resumed {
+			t.Errorf("state %+v", st)
+		}
+	})
+}
+
+func TestPeersExpiredCertificate(t *testing.T) {
+	peertest.EachWith(t, peertest.Options{NotAfter: time.Now().Add(-time.Hour)}, func(t *testing.T, srv *peertest.Server) {
+		cfg := peerConfig(srv, "device")
+		cfg.Password = func(context.Context) (string, error) {
+			t.Error("the password was asked for")
+			return "", nil
+		}
+		cfg.NoRetry = true
+		s, err := xmpp.NewSession(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Run(context.Background())
+		var bad *xmpp.CertError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestPeersUnreachable(t *testing.T) {
+	srvAddr := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}()
+	s, err := xmpp.NewSession(xmpp.Config{
+		JID: jid.MustParse("a@example.org"), Addr: srvAddr, NoRetry: true, Transport: &tcp.Transport{},
+		Password: func(context.Context) (string, error) { return "", nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var op *net.OpError
+	if err := s.Run(context.Background()); !errors.As(err, &op) {
+		t.Errorf("error %v", err)
+	}
+}
