@@ -73,3 +73,17 @@ func readHeader(r *bits.Reader, o *Options) (Options, bool, error) {
 	}
 	return got, changed, r.Err()
 }
+
+// HeaderLen returns how many octets the header of a stream occupies. The body
+// of a bit-packed stream may begin within the last of them.
+func HeaderLen(stream []byte, o Options) (int, error) {
+	if err := o.complete(); err != nil {
+		return 0, err
+	}
+	var r bits.Reader
+	r.Reset(stream)
+	if _, _, err := readHeader(&r, &o); err != nil {
+		return 0, err
+	}
+	return int((r.Pos() + 7) / 8), nil
+}

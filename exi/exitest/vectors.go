@@ -1,0 +1,232 @@
+// Package exitest runs EXI test vectors and compares documents.
+//
+// A folder of vectors holds manifest.json and a folder per case with
+// input.xml, options.json, expected.exi, and where they differ decoded.xml; a
+// case whose expectation is an error holds input.exi instead.
+package exitest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"postern/exi"
+	"postern/exi/xmltext"
+	"postern/exi/xsd"
+)
+
+// Case is one entry of a manifest.
+type Case struct {
+	ID        string `json:"id"`
+	Expect    string `json:"expect"` // ok or error
+	Tier      string `json:"tier"`   // A, B, C or S
+	Path      string `json:"path"`
+	Agreement struct {
+		Reencoding bool `json:"reencodingDecodedXmlGivesSameBytes"`
+	} `json:"agreement"`
+
+	dir string
+}
+
+// Load reads the manifest of a folder.
+func Load(dir string) ([]Case, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil {
+		return nil, fmt.Errorf("exitest: %w", err)
+	}
+	var m struct {
+		Cases []Case `json:"cases"`
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("exitest: %s: %w", dir, err)
+	}
+	for i := range m.Cases {
+		m.Cases[i].dir = filepath.Join(dir, m.Cases[i].Path)
+	}
+	return m.Cases, nil
+}
+
+// File returns the path of a file of the case.
+func (c *Case) File(name string) string { return filepath.Join(c.dir, name) }
+
+// Options reads options.json and compiles the schema.
+func (c *Case) Options() (exi.Options, error) {
+	f, err := os.Open(c.File("options.json"))
+	if err != nil {
+		return exi.Options{}, err
+	}
+	defer func() { _ = f.Close() }()
+	file, err := exi.ReadOptionsFile(f)
+	if err != nil {
+		return exi.Options{}, err
+	}
+	o, err := file.Options()
+	if err != nil {
+		return o, err
+	}
+	switch file.Schema {
+	case exi.SchemaNone:
+	case exi.SchemaXSDTypesOnly:
+		o.Schema = xsd.TypesOnly()
+	default:
+		o.Schema, err = xsd.Compile(xsd.FS(os.DirFS(c.dir)), file.Schema)
+	}
+	return o, err
+}
+
+// ReadXML reads an XML document into a Doc with everything that EXI can carry.
+func ReadXML(r io.Reader, o *exi.Options) (*exi.Doc, error) {
+	x := xmltext.NewReader(r, xmltext.Options{
+		Comments: o.Preserve.Comments && !o.Strict,
+		PIs:      o.Preserve.PIs && !o.Strict,
+		DTD:      o.Preserve.DTD && !o.Strict,
+		Prefixes: true,
+		Fragment: o.Fragment,
+	})
+	d := new(exi.Doc)
+	var ev exi.Event
+	for {
+		if err := x.Next(&ev); err == io.EOF {
+			return d, nil
+		} else if err != nil {
+			return nil, err
+		}
+		ev.Value = ev.Value.Clone()
+		if err := d.Add(ev); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Case) readXML(name string, o *exi.Options) (*exi.Doc, error) {
+	f, err := os.Open(c.File(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return ReadXML(f, o)
+}
+
+// decoded reads the infoset that decoding has to give.
+func (c *Case) decoded(o *exi.Options) (*exi.Doc, error) {
+	d, err := c.readXML("decoded.xml", o)
+	if errors.Is(err, os.ErrNotExist) {
+		return c.readXML("input.xml", o)
+	}
+	return d, err
+}
+
+// Decode decodes a whole EXI stream.
+func Decode(stream []byte, o exi.Options) (*exi.Doc, error) {
+	x, err := exi.NewDecoder(o)
+	if err != nil {
+		return nil, err
+	}
+	d := new(exi.Doc)
+	return d, x.DecodeDocument(bufio.NewReader(bytes.NewReader(stream)), d)
+}
+
+// Encode encodes a whole EXI stream.
+func Encode(d *exi.Doc, o exi.Options) ([]byte, error) {
+	x, err := exi.NewEncoder(o)
+	if err != nil {
+		return nil, err
+	}
+	return x.AppendDocument(nil, d)
+}
+
+// Run checks a case by the demands of its tier; the result lists every demand
+// that is not met.
+func (c *Case) Run() error {
+	o, err := c.Options()
+	if err != nil {
+		return err
+	}
+	if c.Expect == "error" {
+		return c.runBad(o)
+	}
+	expected, err := os.ReadFile(c.File("expected.exi"))
+	if err != nil {
+		return err
+	}
+	want, err := c.decoded(&o)
+	if err != nil {
+		return fmt.Errorf("reading the expected infoset: %w", err)
+	}
+	input, err := c.readXML("input.xml", &o)
+	if err != nil {
+		return fmt.Errorf("reading the input: %w", err)
+	}
+	var errs []error
+	got, err := Decode(expected, o)
+	if err == nil {
+		err = Diff(got, want, &o)
+	}
+	if err != nil {
+		errs = append(errs, fmt.Errorf("decoding expected.exi: %w", err))
+	}
+	check := func(what string, d *exi.Doc, exact bool) {
+		stream, err := Encode(d, o)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("encoding %s: %w", what, err))
+			return
+		}
+		if exact && !bytes.Equal(stream, expected) {
+			if o.Alignment == exi.Compression {
+				err = sameInflated(stream, expected, &o)
+			} else {
+				err = firstDifference(stream, expected)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("encoding %s: %w", what, err))
+			}
+		}
+		back, err := Decode(stream, o)
+		if err == nil {
+			err = Diff(back, want, &o)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("decoding what %s was encoded to: %w", what, err))
+		}
+	}
+	check("input.xml", input, c.Tier == "A" || c.Tier == "S")
+	if c.Agreement.Reencoding {
+		check("decoded.xml", want, true)
+	}
+	return errors.Join(errs...)
+}
+
+// runBad expects a typed error from input.exi.
+func (c *Case) runBad(o exi.Options) error {
+	stream, err := os.ReadFile(c.File("input.exi"))
+	if err != nil {
+		return err
+	}
+	_, err = Decode(stream, o)
+	var typed *exi.Error
+	switch {
+	case err == nil:
+		return errors.New("decoded without an error")
+	case !errors.As(err, &typed):
+		return fmt.Errorf("not an *exi.Error: %w", err)
+	}
+	return nil
+}
+
+func firstDifference(got, want []byte) error {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Errorf("octet %d differs (%d octets, want %d): got % x, want % x", i, len(got), len(want),
+				got[i:min(i+8, len(got))], want[i:min(i+8, len(want))])
+		}
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("%d octets, want %d", len(got), len(want))
+	}
+	return nil
+}
