@@ -1,6 +1,8 @@
 package modbus
 
 import (
+	"fmt"
+	"net"
 	"time"
 
 	"postern/drivers/serial"
@@ -14,6 +16,26 @@ type BusConfig struct {
 	Timeout   time.Duration `yaml:"timeout" default:"500ms" min:"10ms" max:"30s" doc:"how long a unit may take until its answer begins"`
 	Retries   int           `yaml:"retries" default:"1" min:"0" max:"5" doc:"further tries of a read that failed; writes are never repeated"`
 	Silence   time.Duration `yaml:"silence" default:"0ms" min:"0s" max:"1s" doc:"pause between frames; 0 is 3.5 characters, 1.75 ms above 19200 Bd"`
+}
+
+// Validate reports what the tags cannot express.
+func (c BusConfig) Validate() error {
+	switch c.Transport {
+	case "rtu":
+		if err := c.Serial.Validate(); err != nil {
+			return fmt.Errorf("serial: %w", err)
+		}
+	case "rtu-over-tcp", "tcp":
+		if _, _, err := net.SplitHostPort(c.Host); err != nil {
+			return fmt.Errorf("host: %q is not ADDRESS:PORT, for example 192.0.2.10:502", c.Host)
+		}
+	default:
+		return fmt.Errorf("transport: %q is none of rtu, rtu-over-tcp, tcp", c.Transport)
+	}
+	if c.Timeout <= 0 {
+		return fmt.Errorf("timeout: must be more than 0")
+	}
+	return nil
 }
 
 // Config is the configuration of one Modbus unit described by its registers.
@@ -31,7 +53,7 @@ type Register struct {
 	Name      string      `yaml:"name" doc:"channel name: lower case letters, digits, hyphens" example:"voltage-l1"`
 	Table     string      `yaml:"table" default:"holding" oneof:"coil|discrete|input|holding" doc:"which of the four tables"`
 	Address   int         `yaml:"address" min:"0" max:"65535" doc:"address as on the wire, from 0 (register 40001 is holding 0)"`
-	Type      string      `yaml:"type" default:"uint16" oneof:"bool|uint16|int16|uint32|int32|uint64|int64|float32|float64|bcd16|bcd32|string" doc:"how the registers are read; bool for coils and discrete inputs"`
+	Type      string      `yaml:"type,omitempty" oneof:"bool|uint16|int16|uint32|int32|uint64|int64|float32|float64|bcd16|bcd32|string" doc:"how the registers are read; uint16 when left out, bool for coils and discrete inputs"`
 	Order     string      `yaml:"order" default:"abcd" oneof:"abcd|badc|cdab|dcba" doc:"octets of a 32-bit value as they arrive; abcd is the standard, cdab swaps the words"`
 	Length    int         `yaml:"length" default:"0" min:"0" max:"125" doc:"number of registers of a string"`
 	Bits      string      `yaml:"bits,omitempty" doc:"bit or bit range of the register, 0 is the lowest; a single bit is a boolean" example:"4-7"`
@@ -53,4 +75,10 @@ type Register struct {
 type EnumValue struct {
 	Raw  int64  `yaml:"raw" doc:"value of the register or bit field"`
 	Name string `yaml:"name" doc:"its name"`
+}
+
+// Validate reports what the tags cannot express, every problem at once.
+func (c Config) Validate() error {
+	_, err := compile(c.Registers)
+	return err
 }
