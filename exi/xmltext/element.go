@@ -242,6 +242,9 @@ func (s *scanner) addAttributes() error {
 			raw = raw[a.colon+1:]
 		}
 		e.Name = s.names.name(ns, raw)
+		if e.Name == exi.NameXsiType {
+			e.Value = s.typeName(e.Value)
+		}
 		for k := range s.attrs[:n] {
 			if s.attrs[k].name == e.Name {
 				return s.notWell(errDuplicate)

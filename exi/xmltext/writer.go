@@ -234,7 +234,14 @@ func (x *Writer) attributes(first int) error {
 			x.buf = append(x.buf, ':')
 		}
 		x.buf = append(x.buf, q.Local...)
-		if err := x.quoted(x.tag.values[i]); err != nil {
+		text := x.tag.values[i]
+		if e.Value.Kind() == exi.NameRef {
+			var err error
+			if text, err = x.nameText(first, e.Value); err != nil {
+				return err
+			}
+		}
+		if err := x.quoted(text); err != nil {
 			return err
 		}
 	}
