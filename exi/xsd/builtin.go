@@ -118,6 +118,7 @@ func (c *compiler) declareBuiltins() {
 			t.simple.variety = listVariety
 		}
 		if b.codec == exi.CodecInteger {
+			t.simple.integer = true
 			t.simple.setInteger()
 		}
 		c.addBuiltin(t)

@@ -208,27 +208,23 @@ func (s *startTag) fill(st *exi.State, i int) {
 		st.Prods = append(st.Prods, exi.Prod{Kind: exi.AT, Name: d.name, Datatype: d.data(), Next: s.state(k + 1)})
 	}
 	if s.t.wild != nil && i < end {
-		s.addWildcard(st, i, stop)
+		s.addWildcard(st)
 	}
 	if toContent {
 		st.Prods = append(st.Prods, s.content.Prods...)
 	}
 }
 
-// addWildcard adds the productions of the attribute wildcard, which every
-// position from i to stop has and which leads back to the position. Where
-// there are several, their targets fall into one state (§8.5.4.2.2) with the
-// productions of position i that is not state 0 even if i is.
-func (s *startTag) addWildcard(st *exi.State, i, stop int) {
-	next := st
-	if stop-i > 1 {
-		next = s.state(i)
-	}
+// addWildcard adds the productions of the attribute wildcard. Every position
+// that can be passed over from position i has them too, and they lead back to
+// each of these positions; the union that §8.5.4.2.2 makes of the targets has
+// the productions of position i, so it is that state, state 0 included.
+func (s *startTag) addWildcard(st *exi.State) {
 	if s.t.wild.kind != wildSet {
-		st.Prods = append(st.Prods, exi.Prod{Kind: exi.AT, Match: exi.Any, Next: next})
+		st.Prods = append(st.Prods, exi.Prod{Kind: exi.AT, Match: exi.Any, Next: st})
 		return
 	}
 	for _, uri := range s.t.wild.uris {
-		st.Prods = append(st.Prods, exi.Prod{Kind: exi.AT, Match: exi.AnyIn, Name: exi.N(uri, ""), Next: next})
+		st.Prods = append(st.Prods, exi.Prod{Kind: exi.AT, Match: exi.AnyIn, Name: exi.N(uri, ""), Next: st})
 	}
 }

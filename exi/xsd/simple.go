@@ -17,6 +17,7 @@ type simpleInfo struct {
 	lo, hi       *big.Int
 	variety      variety
 	atomicString bool // derived from xs:string: patterns may restrict the characters
+	integer      bool // derived from xs:integer
 }
 
 type variety uint8
@@ -34,27 +35,37 @@ const maxRange = 4096
 // setInteger chooses the representation of an integer type by its bounds.
 func (s *simpleInfo) setInteger() {
 	d := s.plain
-	d.Min, d.Bits = 0, 0
-	if s.lo != nil && s.hi != nil && s.lo.IsInt64() {
-		n := new(big.Int).Sub(s.hi, s.lo)
-		if n.Sign() >= 0 && n.Cmp(big.NewInt(maxRange)) < 0 {
-			d.Codec, d.Min = exi.CodecNBit, s.lo.Int64()
-			d.Bits = uint8(bits.Len64(uint64(n.Int64())))
-			return
-		}
-	}
+	d.Min, d.Max, d.Bits, d.Enum, d.EnumType = 0, 0, 0, nil, nil
 	d.Codec = exi.CodecInteger
 	if s.lo != nil && s.lo.Sign() >= 0 {
 		d.Codec = exi.CodecUnsigned
 	}
+	if s.lo == nil || s.hi == nil {
+		return
+	}
+	n := new(big.Int).Sub(s.hi, s.lo)
+	if n.Sign() < 0 || n.Cmp(big.NewInt(maxRange)) >= 0 {
+		return
+	}
+	if s.lo.IsInt64() && s.hi.IsInt64() {
+		d.Codec, d.Min, d.Max = exi.CodecNBit, s.lo.Int64(), s.hi.Int64()
+		d.Bits = uint8(bits.Len64(n.Uint64()))
+		return
+	}
+	s.listRange(int(n.Int64()) + 1)
 }
 
-func (s *simpleInfo) isInteger() bool {
-	switch s.plain.Codec {
-	case exi.CodecInteger, exi.CodecUnsigned, exi.CodecNBit:
-		return true
+// listRange describes a range of integers beyond 64 bits as the enumeration of
+// its values, which is coded the same.
+func (s *simpleInfo) listRange(n int) {
+	each := *s.plain
+	s.plain.Codec, s.plain.EnumType = exi.CodecEnumeration, &each
+	s.plain.Enum = make([]string, n)
+	v := new(big.Int).Set(s.lo)
+	for i := range s.plain.Enum {
+		s.plain.Enum[i] = v.String()
+		v.Add(v, big.NewInt(1))
 	}
-	return false
 }
 
 // simpleType fills in a type that a simpleType element defines.
@@ -136,7 +147,10 @@ func (c *compiler) restrict(name exi.Name, base *simpleInfo, n *node) simpleInfo
 	plain := *base.plain
 	plain.Name, plain.Base = name, base.data
 	s.plain = &plain
-	enum := base.data.Enum
+	var enum []string
+	if base.data != base.plain {
+		enum = base.data.Enum
+	}
 	var patterns, values []*node
 	for _, f := range n.kids {
 		switch f.kind {
@@ -155,7 +169,7 @@ func (c *compiler) restrict(name exi.Name, base *simpleInfo, n *node) simpleInfo
 			values = append(values, f)
 		}
 	}
-	if s.isInteger() {
+	if s.integer {
 		s.setInteger()
 	}
 	if len(patterns) > 0 {
@@ -171,7 +185,7 @@ func (c *compiler) restrict(name exi.Name, base *simpleInfo, n *node) simpleInfo
 	if len(enum) > 0 && s.variety == atomicVariety && !c.isQName(base.data) {
 		d := plain
 		d.Codec, d.Enum, d.EnumType = exi.CodecEnumeration, enum, s.plain
-		d.Min, d.Bits, d.Item = 0, 0, nil
+		d.Min, d.Max, d.Bits, d.Item = 0, 0, 0, nil
 		s.data = &d
 	}
 	return s
@@ -205,7 +219,7 @@ func (c *compiler) patternFacets(s *simpleInfo, patterns []*node) {
 
 // boundFacet narrows the range of an integer type.
 func (c *compiler) boundFacet(s *simpleInfo, f *node) {
-	if !s.isInteger() {
+	if !s.integer {
 		return
 	}
 	v, _ := f.attr("value")

@@ -21,6 +21,7 @@ func TestDatatypes(t *testing.T) {
 		{"bounded to 4097 values", head + `int"><xs:minInclusive value="-5"/><xs:maxInclusive value="4091"/>` + tail, exi.CodecInteger, 0, 0, "-"},
 		{"one value takes no bits", head + `int"><xs:minInclusive value="7"/><xs:maxInclusive value="7"/>` + tail, exi.CodecNBit, 7, 0, "-"},
 		{"minExclusive −1 is unsigned", head + `integer"><xs:minExclusive value="-1"/>` + tail, exi.CodecUnsigned, 0, 0, "-"},
+		{"range beyond 64 bits", head + `integer"><xs:minInclusive value="9999999999999999990"/><xs:maxInclusive value="9999999999999999999"/>` + tail, exi.CodecEnumeration, 0, 0, "-"},
 		{"half of a byte", head + `unsignedByte"><xs:maxInclusive value="15"/>` + tail, exi.CodecNBit, 0, 4, "-"},
 		{"byte", head + `byte">` + tail, exi.CodecNBit, -128, 8, "-"},
 		{"short is too wide", head + `short">` + tail, exi.CodecInteger, 0, 0, "\t\n\r +-0123456789"},
