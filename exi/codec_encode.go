@@ -131,11 +131,13 @@ func (e *encoder) doc(d *Doc) {
 // docText writes the text that starts at event i, joined with what follows it
 // when the events in between are pruned, and returns the last event used.
 func (e *encoder) docText(d *Doc, i int) int {
-	afterStart := i == 0
-	if i > 0 {
-		switch d.ev[i-1].Kind {
+	afterStart := false
+	for k := i - 1; k >= 0 && !afterStart; k-- {
+		switch d.ev[k].Kind {
 		case SE, AT, NS, SC:
 			afterStart = true
+		case EE:
+			k = 0
 		}
 	}
 	last, pieces := i, 1
@@ -144,13 +146,13 @@ func (e *encoder) docText(d *Doc, i int) int {
 		k := d.ev[j].Kind
 		if k == CH {
 			last, pieces = j, pieces+1
-		} else if k == ER || k != CM && k != PI || e.keeps(k) {
+		} else if k != ER && k != CM && k != PI || e.keeps(k) {
 			break
 		}
 	}
-	between := afterStart && j < len(d.ev) && d.ev[j].Kind == EE
+	layout := !afterStart || j == len(d.ev) || d.ev[j].Kind == SE
 	if pieces == 1 {
-		e.characters(d.ev[i].Value, between)
+		e.characters(d.ev[i].Value, layout)
 		return i
 	}
 	e.text = e.text[:0]
@@ -161,7 +163,7 @@ func (e *encoder) docText(d *Doc, i int) int {
 	}
 	stable := e.stable
 	e.stable = false
-	e.characters(Str(view(e.text)), between)
+	e.characters(Str(view(e.text)), layout)
 	e.stable = stable
 	return last
 }

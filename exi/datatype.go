@@ -1,7 +1,7 @@
 package exi
 
 import (
-	"math"
+	"math/big"
 	"slices"
 )
 
@@ -12,6 +12,7 @@ type dtype struct {
 	bits    uint
 	min     int64
 	max     int64
+	offset  *big.Int
 	charset *charset
 	item    *dtype
 	enum    []string
@@ -211,10 +212,7 @@ func (t *typeBinder) fill(b *dtype, d *Datatype) {
 	b.codec, b.ws = d.Codec, d.WhiteSpace
 	switch d.Codec {
 	case CodecNBit:
-		b.bits, b.min, b.max = uint(d.Bits), d.Min, d.Max
-		if b.max <= b.min {
-			b.max = b.min + 1<<b.bits - 1
-		}
+		b.bits, b.min, b.max, b.offset = uint(d.Bits), d.Min, d.Max, d.Offset
 	case CodecRestrictedString:
 		if len(d.Charset) == 0 {
 			b.codec = CodecString
@@ -267,5 +265,3 @@ func (t *typeBinder) fillEnum(b *dtype, d *Datatype) {
 func (d *dtype) isString() bool {
 	return d == nil || d.codec == CodecString || d.codec == CodecRestrictedString
 }
-
-const maxUint63 = math.MaxInt64

@@ -120,7 +120,11 @@ func (d *decoder) resolve(prefix string) (string, bool) {
 }
 
 func (d *decoder) xsiNilValue(ev *Event, top *frame, st *state, p *prod) error {
-	if err := d.direct(ev, d.b.boolean, d.b.xsiNil); err != nil {
+	read := d.direct
+	if d.o.Preserve.LexicalValues {
+		read = d.lexicalNil
+	}
+	if err := read(ev, d.b.boolean, d.b.xsiNil); err != nil {
 		return err
 	}
 	top.st = p.next
@@ -128,6 +132,49 @@ func (d *decoder) xsiNilValue(ev *Event, top *frame, st *state, p *prod) error {
 		top.st = st.empty
 	}
 	return nil
+}
+
+// lexicalNil reads xsi:nil as text. §7 would have it with the restricted
+// character set of booleans, as EXIficient writes it; OpenEXI and this codec
+// write it without. The first character tells which it is.
+func (d *decoder) lexicalNil(ev *Event, dt *dtype, name int32) error {
+	n := d.r.Uint()
+	if n <= 2 {
+		return d.stringRest(ev, n, nil, name)
+	}
+	n -= 2
+	if n > 64 {
+		return formatErr("xsi:nil with %d characters", n)
+	}
+	set := dt.charset
+	first := d.r.NBit(set.bits)
+	text := make([]byte, 0, 16)
+	var err error
+	switch bare := d.o.Alignment == BitPacked; {
+	case !bare && first >= 0x20:
+		text = append(text, byte(first&0x7f))
+		set = nil
+	case bare && (first == 't'>>4 || first == 'f'>>4 || first == '1'>>4 && n == 1):
+		text = append(text, byte(first<<4|d.r.Bits(4)))
+		set = nil
+	case first >= uint64(len(set.runes)):
+		return formatErr("character %d of a set of %d", first, len(set.runes))
+	default:
+		text = append(text, byte(set.runes[first]))
+	}
+	if set == nil {
+		text, err = d.chars(text, n-1)
+	} else {
+		text, err = d.restricted(text, n-1, set)
+	}
+	if err != nil {
+		return err
+	}
+	ev.Value = d.keep(Lexical, text)
+	if d.vals.takes(int(n)) {
+		d.vals.add(string(text), name, true)
+	}
+	return d.r.Err()
 }
 
 // value reads the content of AT or CH now, or notes that it is in a channel.
@@ -150,7 +197,11 @@ func (d *decoder) direct(ev *Event, dt *dtype, name int32) error {
 
 // stringValue reads a hit or a miss of the value partitions (§7.3.3).
 func (d *decoder) stringValue(ev *Event, set *charset, name int32) error {
-	n := d.r.Uint()
+	return d.stringRest(ev, d.r.Uint(), set, name)
+}
+
+// stringRest is stringValue behind the number that tells hits and misses apart.
+func (d *decoder) stringRest(ev *Event, n uint64, set *charset, name int32) error {
 	switch n {
 	case 0:
 		count := d.vals.localCount(name)
@@ -270,7 +321,13 @@ func (d *decoder) typed(ev *Event, dt *dtype, name int32) error {
 		}
 		ev.Value = Str(dt.enum[i])
 	case CodecNBit:
-		ev.Value = IntValue(dt.min + int64(d.r.NBit(dt.bits)))
+		n := int64(d.r.NBit(dt.bits))
+		if dt.offset != nil {
+			x := new(big.Int).Add(dt.offset, big.NewInt(n))
+			ev.Value = d.keep(Lexical, x.Append(nil, 10))
+			break
+		}
+		ev.Value = IntValue(dt.min + n)
 	case CodecUnsigned:
 		ev.Value = d.integer(false)
 	case CodecInteger:
@@ -432,7 +489,7 @@ func (d *decoder) calendar(ev *Event, codec Codec) error {
 	if err := d.r.Err(); err != nil {
 		return err
 	}
-	if c.Hour > 24 || c.Minute > 59 || c.Second > 60 || c.Month > 12 {
+	if c.Hour > 24 || c.Minute > 59 || c.Second > 60 {
 		return formatErr("date or time out of range")
 	}
 	fits := big == nil

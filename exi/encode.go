@@ -445,14 +445,14 @@ func (e *encoder) keeps(k Kind) bool {
 	return true
 }
 
-// characters writes CH. between says that the text is all there is between a
-// start tag and its end tag.
-func (e *encoder) characters(v Value, between bool) {
+// characters writes CH. layout says that white space here would only lay out
+// the document: an end tag came before it, or a start tag comes behind it.
+func (e *encoder) characters(v Value, layout bool) {
 	top := e.top()
 	st := top.st
 	code, p := st.findKind(CH)
 	blank := v.kind == Lexical && trimSpace(v.str) == ""
-	if blank && !between && e.o.StripSpace && (p == nil || p.dt == nil) && !e.o.Preserve.LexicalValues {
+	if blank && layout && e.o.StripSpace && !e.o.Preserve.LexicalValues && (p == nil || p.dt == nil) {
 		return
 	}
 	if len(e.stack) == 1 {

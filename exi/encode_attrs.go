@@ -35,7 +35,7 @@ func (e *encoder) attributes(name Name, prefix string, attrs []Event) {
 	if null >= 0 && e.err == nil {
 		e.xsiNilAttr(&attrs[null])
 	}
-	if len(e.order) > 1 && (e.o.Canonical || e.top().st.learns == fixedGrammar) {
+	if len(e.order) > 1 && (e.o.Canonical || e.b.hasTypes) {
 		e.sort(attrs)
 	}
 	for _, i := range e.order {
@@ -220,8 +220,13 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 	}
 	p := e.code2(st, st.esc.xsiNil, AT)
 	e.prefix(e.names.name(e.b.xsiNil).uri, ev.Prefix)
-	e.pv.set(e.b.boolean, ev.Value)
-	e.write(&e.w, e.b.boolean, e.b.xsiNil, ev.Value)
+	d := e.b.boolean
+	if e.o.Preserve.LexicalValues {
+		d = nil // see decoder.lexicalNil
+	} else {
+		e.pv.set(d, ev.Value)
+	}
+	e.write(&e.w, d, e.b.xsiNil, ev.Value)
 	top.st = p.next
 	if isNil && st.empty != nil {
 		top.st = st.empty

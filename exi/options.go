@@ -61,10 +61,10 @@ type Options struct {
 	KeepFloatDigits bool
 	// Canonical asks the encoder for the choices of Canonical EXI. Not on the wire.
 	Canonical bool
-	// StripSpace drops text that is only white space next to a start tag or
-	// another element, as both reference codecs do; text between a start tag and
-	// its own end tag stays. Strict grammars drop what they cannot carry in any
-	// case. Not on the wire.
+	// StripSpace drops text that is only white space behind an end tag or in
+	// front of a start tag, as both reference codecs do, unless lexical values are
+	// preserved. Strict grammars drop what they cannot carry in any case. Not on
+	// the wire.
 	StripSpace bool
 
 	Limits Limits

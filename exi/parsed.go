@@ -135,6 +135,9 @@ func (p *parsed) setInteger(d *dtype, v Value) bool {
 	case CodecUnsigned:
 		return !p.neg
 	case CodecNBit:
+		if d.offset != nil {
+			return p.setOffset(d)
+		}
 		if p.big != nil || p.n > math.MaxInt64 {
 			return false
 		}
@@ -147,6 +150,23 @@ func (p *parsed) setInteger(d *dtype, v Value) bool {
 		}
 		p.n = uint64(n - d.min)
 	}
+	return true
+}
+
+// setOffset is for bounds outside of int64.
+func (p *parsed) setOffset(d *dtype) bool {
+	x := new(big.Int).SetUint64(p.n)
+	if p.big != nil {
+		x.Set(p.big)
+	}
+	if p.neg {
+		x.Neg(x)
+	}
+	x.Sub(x, d.offset)
+	if !x.IsInt64() || x.Int64() < 0 || x.Int64() > d.max {
+		return false
+	}
+	p.n, p.big = x.Uint64(), nil
 	return true
 }
 

@@ -119,7 +119,7 @@ func (p *parsed) setFields(c Calendar) bool {
 	p.zone = c.HasZone
 	z := int(c.ZoneMinutes)
 	p.tz = uint32(z/60*64 + z%60 + zoneOffset)
-	return c.Month <= 12 && c.Hour <= 24 && c.Minute <= 59 && c.Second <= 60 && z >= -840 && z <= 840
+	return c.Hour <= 24 && c.Minute <= 59 && c.Second <= 60 && z >= -840 && z <= 840
 }
 
 // calendarScanner reads text with the ranges that the representation has.
@@ -176,7 +176,9 @@ func (c *calendarScanner) year() {
 	c.p.year = n
 }
 
-func (c *calendarScanner) month() { c.p.md |= c.two(1, 12) << 5 }
+// month takes what nine bits hold with the day: both reference codecs type
+// dates with a month of 13, and one that cannot be typed costs more octets.
+func (c *calendarScanner) month() { c.p.md |= c.two(1, 15) << 5 }
 func (c *calendarScanner) day()   { c.p.md |= c.two(1, 31) }
 
 func (c *calendarScanner) time() {

@@ -1,6 +1,9 @@
 package exi
 
-import "sync"
+import (
+	"math/big"
+	"sync"
+)
 
 // A Schema is a set of schema-informed grammars (EXI 1.0 §8.5), compiled by
 // package exi/xsd or loaded from a generated table. It is immutable and may be
@@ -169,11 +172,14 @@ type Datatype struct {
 
 	Codec Codec
 
-	// CodecNBit: smallest and greatest value, and width in bits. Max ≤ Min stands
-	// for Min + 2^Bits − 1.
+	// CodecNBit: smallest and greatest value, and width in bits. When they are
+	// outside of int64, Offset is the smallest value, Min is 0 and Max the number
+	// of values less one.
 	Min  int64
 	Max  int64
 	Bits uint8
+	// Offset is nil in all but the rarest cases.
+	Offset *big.Int
 
 	// CodecEnumeration: the values in schema order, and the datatype that
 	// they are compared in.

@@ -96,7 +96,11 @@ func BytesValue(kind ValueKind, octets string) Value {
 // text writers must ask Value.Name and write a prefix that they have bound to
 // that namespace.
 func NameValue(space, text string) Value {
-	return Value{kind: NameRef, str: text + space, num: int64(len(text))}
+	n := int64(len(text))
+	if space == "" {
+		text = strings.Clone(text) // text may be borrowed
+	}
+	return Value{kind: NameRef, str: text + space, num: n}
 }
 
 // Name returns the parts of a NameRef value; prefix may be empty although space

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"postern/exi"
@@ -61,16 +62,35 @@ func flatten(d *exi.Doc, o *exi.Options) []item {
 				path = path[:i]
 			}
 		case exi.CH:
-			if last >= 0 && items[last].kind == exi.CH {
-				items[last].text += e.Value.String()
+			text := e.Value.String()
+			if text == "" {
 				continue
 			}
-			items = append(items, item{kind: exi.CH, text: e.Value.String(), path: path})
+			if last >= 0 && items[last].kind == exi.CH {
+				items[last].text += text
+				continue
+			}
+			items = append(items, item{kind: exi.CH, text: text, path: path})
 		default:
 			items = append(items, item{kind: e.Kind, name: e.Name, text: e.Value.String(), path: path})
 		}
 	}
-	return items
+	if !o.StripSpace || o.Preserve.LexicalValues {
+		return items
+	}
+	kept := items[:0]
+	start := false // the last tag was a start tag
+	for i, it := range items {
+		if it.kind == exi.SE || it.kind == exi.EE {
+			start = it.kind == exi.SE
+		}
+		if it.kind == exi.CH && strings.Trim(it.text, " \t\r\n") == "" &&
+			(!start || i+1 == len(items) || items[i+1].kind == exi.SE) {
+			continue
+		}
+		kept = append(kept, it)
+	}
+	return kept
 }
 
 func sameItem(g, w item, o *exi.Options) error {
@@ -160,6 +180,11 @@ func sameText(g, w string, o *exi.Options) bool {
 func sameWord(g, w string) bool {
 	if g == w {
 		return true
+	}
+	gx, gerr := strconv.ParseFloat(g, 64)
+	wx, werr := strconv.ParseFloat(w, 64)
+	if gerr == nil && werr == nil && strings.ContainsAny(g+w, "eE") {
+		return gx == wx
 	}
 	gm, ge, gok := exi.ParseDec(g)
 	wm, we, wok := exi.ParseDec(w)
