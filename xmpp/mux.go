@@ -3,6 +3,7 @@ package xmpp
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"postern/exi"
 )
@@ -99,4 +100,17 @@ func (m *Mux) HandleStanza(ctx context.Context, st *Stanza) (Payload, error) {
 		return nil, NewError(ServiceUnavailable, "")
 	}
 	return nil, nil
+}
+
+// Namespaces returns the namespaces of the iq requests that have a handler,
+// sorted: what an entity may truthfully call its features (XEP-0030).
+func (m *Mux) Namespaces() []string {
+	var list []string
+	for r := range m.routes {
+		if r.kind == IQ && r.typ != TypeError && r.typ != Result && r.payload != (exi.Name{}) {
+			list = append(list, r.payload.Value().Space)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
