@@ -1,0 +1,140 @@
+package compress
+
+import (
+	"errors"
+	"fmt"
+
+	"postern/exi"
+)
+
+// Params are the options of a proposal (XEP-0322 §2.2.1, table of options).
+// The zero Params are what a setup without attributes means on the ordinary
+// port: bit-packed, not strict, nothing preserved, no limits, tables for each
+// stanza.
+type Params struct {
+	Version   int // of EXI; 0 and 1 are version 1
+	Alignment exi.Alignment
+	// Compression asks for EXI's own DEFLATE; it replaces Alignment.
+	Compression bool
+	Strict      bool
+	Preserve    exi.Preserve
+	// SelfContained permits self-contained elements.
+	SelfContained bool
+	// The limits; 0 stands for the attribute's absence: a block size of
+	// 1,000,000, and no limit on values.
+	BlockSize, ValueMaxLength, ValuePartitionCapacity int
+	// SessionWide keeps string tables from stanza to stanza
+	// (sessionWideBuffers).
+	SessionWide bool
+	// Window keeps one DEFLATE window over all stanzas of a direction: an
+	// extension, see NSPostern. It needs byte alignment.
+	Window bool
+	// unsupported is set when something was asked for that has no field here.
+	unsupported bool
+}
+
+// errIllegal is wrapped by legal.
+var errIllegal = errors.New("options that exclude each other")
+
+// legal reports combinations that EXI forbids (EXI 1.0 §5.4).
+func (p Params) legal() error {
+	pr := p.Preserve
+	switch {
+	case p.Strict && (pr.Comments || pr.PIs || pr.DTD || pr.Prefixes || p.SelfContained):
+		return fmt.Errorf("%w: strict and preserved items or self-contained elements", errIllegal)
+	case p.SelfContained && (p.Compression || p.Alignment == exi.PreCompression):
+		return fmt.Errorf("%w: self-contained elements and compression", errIllegal)
+	case p.Compression && p.Alignment != exi.BitPacked:
+		return fmt.Errorf("%w: compression and an alignment", errIllegal)
+	case p.Window && p.Alignment != exi.ByteAligned:
+		return fmt.Errorf("%w: a kept window needs byte alignment", errIllegal)
+	case p.Window && p.Compression:
+		return fmt.Errorf("%w: a kept window and compression", errIllegal)
+	}
+	return nil
+}
+
+// mended returns p without what excludes each other, as a server writes it
+// back (decision D28 of the requirement rows).
+func (p Params) mended() Params {
+	p.Version, p.unsupported = 1, false
+	pr := p.Preserve
+	if p.Strict && (pr.Comments || pr.PIs || pr.DTD || pr.Prefixes || p.SelfContained) {
+		p.Strict = false
+	}
+	if p.Compression && p.Alignment != exi.BitPacked {
+		p.Alignment = exi.BitPacked
+	}
+	if p.SelfContained && (p.Compression || p.Alignment == exi.PreCompression) {
+		p.SelfContained = false
+	}
+	if p.Window && (p.Alignment != exi.ByteAligned || p.Compression) {
+		p.Window = false
+	}
+	return p
+}
+
+// Ceiling bounds what a server grants. A limit of 0 grants what was asked for;
+// otherwise an absent attribute counts as above every limit.
+type Ceiling struct {
+	BlockSize, ValueMaxLength, ValuePartitionCapacity int
+	SessionWide                                       bool // may tables be kept
+	Window                                            bool // may a window be kept
+	Compression                                       bool // may EXI's DEFLATE be used
+}
+
+// under returns what the ceiling leaves of p. Numbers only go down (0322-R09).
+func (c Ceiling) under(p Params) Params {
+	p = p.mended()
+	p.BlockSize = lower(p.BlockSize, c.BlockSize)
+	p.ValueMaxLength = lower(p.ValueMaxLength, c.ValueMaxLength)
+	p.ValuePartitionCapacity = lower(p.ValuePartitionCapacity, c.ValuePartitionCapacity)
+	p.SessionWide = p.SessionWide && c.SessionWide
+	p.Window = p.Window && c.Window
+	if !c.Compression {
+		p.Compression = false
+		if p.Alignment == exi.PreCompression {
+			p.Alignment = exi.BitPacked
+		}
+	}
+	return p
+}
+
+func lower(asked, ceiling int) int {
+	if ceiling <= 0 || asked > 0 && asked <= ceiling {
+		return asked
+	}
+	return ceiling
+}
+
+// above reports whether granted takes a number beyond what was asked for, which
+// a server must not do.
+func (p Params) above(granted Params) bool {
+	up := func(asked, got int) bool { return asked > 0 && (got == 0 || got > asked) }
+	return up(p.BlockSize, granted.BlockSize) ||
+		up(p.ValueMaxLength, granted.ValueMaxLength) ||
+		up(p.ValuePartitionCapacity, granted.ValuePartitionCapacity)
+}
+
+// options are the options of the bodies on the wire.
+func (p Params) options(s *exi.Schema, lim exi.Limits) exi.Options {
+	o := exi.DefaultOptions()
+	o.Alignment = p.Alignment
+	if p.Compression {
+		o.Alignment = exi.Compression
+	}
+	o.Strict, o.Preserve, o.SelfContained = p.Strict, p.Preserve, p.SelfContained
+	if p.BlockSize > 0 {
+		o.BlockSize = p.BlockSize
+	}
+	if p.ValueMaxLength > 0 {
+		o.ValueMaxLength = p.ValueMaxLength
+	}
+	if p.ValuePartitionCapacity > 0 {
+		o.ValuePartitionCapacity = p.ValuePartitionCapacity
+	}
+	o.Schema = s
+	o.KeepFloatDigits = true // 21.50 stays 21.50 on every XMPP stream
+	o.Limits = lim
+	return o
+}
