@@ -37,7 +37,8 @@ func (t *Transport) resolver() Resolver {
 const alpn = "xmpp-client"
 
 // alertNoProtocol is the alert of a server that knows no protocol we name
-// (RFC 7301 §3.2).
+// (RFC 7301 §3.2). crypto/tls hides the type of received alerts, so its text is
+// compared.
 const alertNoProtocol = tls.AlertError(120)
 
 // Dial connects to a target, with TLS from the first octet if it is a direct
@@ -53,8 +54,8 @@ func (t *Transport) Dial(ctx context.Context, to xmpp.Target, cfg *tls.Config) (
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{alpn}
 	c, err := t.direct(ctx, to.Addr, cfg)
-	var alert tls.AlertError
-	if errors.As(err, &alert) && alert == alertNoProtocol {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Err.Error() == alertNoProtocol.Error() {
 		cfg.NextProtos = nil
 		return t.direct(ctx, to.Addr, cfg)
 	}
