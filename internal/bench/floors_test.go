@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/internal/peertest"
+)
+
+// What docs/benchmarks.md promises.
+const (
+	floorOne     = 0.90 // of the bare responder's reads/s with one request in flight
+	floorMany    = 0.85 // the same with 64
+	maxAnonKB    = 12 << 10
+	maxFirstRead = 150 * time.Millisecond
+)
+
+// The node "station" and those below it have seven fields; with the others
+// there are twenty nodes. The resolution of the thermometer is one that it
+// converts in 30 ms: the default takes 250 ms, which would be the first
+// reading's time.
+const stationNodes = `
+  - {id: station, kind: mcp9808, resolution: 0.5, simulate: true, interval: 1s}
+  - {id: climate, parent: station, kind: bme280, simulate: true, interval: 1s}
+  - {id: door, parent: station, kind: contact, line: "panel:IN1", simulate: true, interval: 1s}
+  - {id: pump, parent: station, kind: relay, line: "panel:OUT1", simulate: true}
+`
+
+func config(s *peertest.Server, dir string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "account:\n  jid: %s\n  password: {file: %s}\nserver: {address: %q, ca_file: %s, tls: direct}\n",
+		s.JID("gateway"), s.PasswordFile("gateway"), s.DirectTLS, s.CAFile)
+	fmt.Fprintf(&b, "access: {owner: %s, allow: [{jid: %q, rights: [read]}]}\n", s.JID("owner"), s.JID("reader"))
+	fmt.Fprintf(&b, "state: {directory: %s/state}\nlocal: {socket: %s/door.sock}\nnodes:%s", dir, dir, stationNodes)
+	for i := range 16 {
+		fmt.Fprintf(&b, "  - {id: extra-%d, kind: mcp9808, bus: %q, address: %d, simulate: true, interval: 1s}\n", i, fmt.Sprint(2+i/8), 0x18+i%8)
+	}
+	return b.String()
+}
+
+// startGateway runs postern run and returns its process and when it began.
+func startGateway(t *testing.T, s *peertest.Server) (*exec.Cmd, time.Time) {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "postern")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "postern/cmd/postern")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	file := filepath.Join(dir, "postern.yaml")
+	if err := os.WriteFile(file, []byte(config(s, dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "run", "--config", file)
+	cmd.Stdout, cmd.Stderr = log, log
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		log.Close()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("log of the gateway:\n%s", text)
+		}
+	})
+	return cmd, begin
+}
+
+// TestFloors needs minutes and a quiet machine: make bench runs it.
+func TestFloors(t *testing.T) {
+	if os.Getenv("POSTERN_BENCH") == "" {
+		t.Skip("POSTERN_BENCH is not set; make bench runs the measurement")
+	}
+	peertest.Each(t, measureServer)
+}
+
+func measureServer(t *testing.T, s *peertest.Server) {
+	s.Befriend("gateway", "reader")
+	s.Befriend("device", "reader")
+	r, err := NewReader(login(s, "reader"), "station")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+
+	gw, begin := startGateway(t, s)
+	full, err := r.WaitFor(s.JID("gateway"), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl, fields, err := r.Capture(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := time.Since(begin)
+	t.Logf("first reading answered %.0f ms after the gateway's process started", ms(first))
+	if first > maxFirstRead {
+		t.Errorf("first reading after %v, the most is %v", first, maxFirstRead)
+	}
+	if fields != 7 {
+		t.Fatalf("a read has %d fields, this measurement is about 7:\n%s", fields, tpl)
+	}
+
+	bare := startBare(t, s, "device", tpl)
+	bareFull, err := r.WaitFor(s.JID("device"), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seconds := 4 * time.Second
+	rounds := 5
+	if os.Getenv("POSTERN_BENCH") == "short" {
+		seconds, rounds = time.Second, 3
+	}
+	for _, c := range []struct {
+		inFlight int
+		floor    float64
+	}{{1, floorOne}, {64, floorMany}} {
+		ratio := alternate(t, r, full, bareFull, c.inFlight, rounds, seconds)
+		t.Logf("%2d in flight: the gateway reaches %.1f %% of the bare responder (floor %.0f %%)", c.inFlight, 100*ratio, 100*c.floor)
+		if ratio < c.floor {
+			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
+		}
+	}
+	anon := peertest.AnonKB(gw.Process.Pid)
+	t.Logf("RssAnon: gateway with 20 nodes %d kB, bare responder %d kB; server %d kB resident", anon, peertest.AnonKB(bare.Process.Pid), s.MemoryKB())
+	if anon > maxAnonKB {
+		t.Errorf("the gateway uses %d kB, the most is %d kB", anon, maxAnonKB)
+	}
+}
+
+// alternate measures gateway and bare responder in turns and returns the
+// median of the ratios of neighbouring runs.
+func alternate(t *testing.T, r *Reader, gateway, bare string, inFlight, rounds int, limit time.Duration) float64 {
+	t.Helper()
+	measure := func(name, full string, limit time.Duration) Run {
+		run, err := r.Measure(full, inFlight, limit)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return run
+	}
+	measure("gateway", gateway, limit/2) // both are warm before it counts
+	measure("bare", bare, limit/2)
+	var ratios []float64
+	for range rounds {
+		g := measure("gateway", gateway, limit)
+		b := measure("bare", bare, limit)
+		ratios = append(ratios, g.Rate()/b.Rate())
+		t.Logf("%2d in flight  gateway %v | bare %v | %.1f %%", inFlight, g, b, 100*ratios[len(ratios)-1])
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2]
+}

@@ -1,0 +1,140 @@
+"""XMPP client by slixmpp, driven by lines of JSON on standard input.
+
+usage: peer.py JID PASSWORD HOST PORT CA_FILE
+
+{"op": "read", "to": JID, "nodes": [..], "fields": [..], "flags": {..}}
+{"op": "set", "to": JID, "nodes": [..], "fields": [[name, type, value], ..]}
+{"op": "command", ...}       the same by message, which nobody answers
+{"op": "disco", "to": JID}
+{"op": "raw", "xml": "<iq ../>"}   sent as it is; the next stanza is returned
+
+Each gets one line of JSON as its answer.
+"""
+import asyncio
+import json
+import logging
+import sys
+
+import slixmpp
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.xmlstream import ET
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import StanzaPath
+
+logging.disable(logging.CRITICAL)
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+class Peer(slixmpp.ClientXMPP):
+    def __init__(self, jid, password, ca_file):
+        super().__init__(jid, password)
+        self.ca_certs = ca_file
+        self.waiting = {}
+        for plugin in ("xep_0030", "xep_0199", "xep_0323", "xep_0325"):
+            self.register_plugin(plugin)
+        self.register_handler(Callback("errors of iqs", StanzaPath("iq@type=error"), self.iq_error))
+        self.add_event_handler("session_start", self.start)
+        self.add_event_handler("failed_auth", lambda _: self.fail("authentication failed"))
+        self.add_event_handler("connection_failed", lambda e: self.fail("connection failed: %s" % e))
+        self.add_event_handler("presence_available", self.seen)
+
+    def fail(self, text):
+        say(fatal=text)
+        sys.exit(1)
+
+    def seen(self, presence):
+        if presence["from"].bare != self.boundjid.bare:
+            say(online=str(presence["from"]))
+
+    async def start(self, _):
+        self.send_presence()
+        await self.get_roster()
+        say(ready=str(self.boundjid))
+        reader = asyncio.StreamReader()
+        await self.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            order = json.loads(line)
+            try:
+                answer = await asyncio.wait_for(getattr(self, "do_" + order.pop("op"))(**order), 10)
+            except asyncio.TimeoutError:
+                answer = {"timeout": True}
+            except IqError as err:
+                answer = {"error": err.condition, "text": err.text}
+            except IqTimeout:
+                answer = {"timeout": True}
+            say(**answer)
+        self.disconnect()
+
+    def iq_error(self, iq):
+        future = self.waiting.pop(str(iq["id"]), None)
+        if future and not future.done():
+            future.set_result({"error": iq["error"]["condition"], "text": iq["error"]["text"]})
+
+    async def do_read(self, to, nodes=None, fields=None, flags=None):
+        future = self.loop.create_future()
+        answer = {"accepted": False, "fields": [], "failures": [], "done": False}
+
+        def callback(from_jid, result, nodeId=None, timestamp=None, fields=None, error_msg=None):
+            if result in ("accepted", "queued"):
+                answer["accepted"] = True
+            elif result == "fields":
+                for f in fields:
+                    answer["fields"].append(dict(f, node=nodeId, timestamp=timestamp))
+            elif result == "failure":
+                answer["failures"].append({"node": nodeId, "text": error_msg})
+                future.done() or future.set_result(answer)
+            elif result == "rejected":
+                answer["rejected"] = error_msg
+                future.done() or future.set_result(answer)
+            elif result == "done":
+                answer["done"] = True
+                future.done() or future.set_result(answer)
+
+        self["xep_0323"].request_data(str(self.boundjid), to, callback, nodeIds=nodes, fields=fields,
+                                      flags=flags or {"momentary": "true"})
+        return await future
+
+    async def do_set(self, to, fields, nodes=None):
+        future = self.loop.create_future()
+
+        def callback(from_jid, result, nodeIds=None, fields=None, error_msg=None):
+            future.done() or future.set_result({"result": result, "text": error_msg, "nodes": nodeIds, "fields": fields})
+
+        plugin = self["xep_0325"]
+        # The plugin's ids are small numbers; the error handler finds the order by it.
+        plugin.set_request(str(self.boundjid), to, callback, [tuple(f) for f in fields], nodeIds=nodes)
+        self.waiting[str(plugin.last_seqnr)] = future
+        return await future
+
+    async def do_command(self, to, fields, nodes=None):
+        self["xep_0325"].set_command(str(self.boundjid), to, [tuple(f) for f in fields], nodeIds=nodes)
+        return {"sent": True}
+
+    async def do_disco(self, to):
+        info = await self["xep_0030"].get_info(jid=to, cached=False)
+        return {"features": sorted(info["disco_info"]["features"]), "identities": [list(i)[:2] for i in info["disco_info"]["identities"]]}
+
+    async def do_raw(self, xml):
+        future = self.loop.create_future()
+
+        def got(stanza):
+            future.done() or future.set_result({"xml": ET.tostring(stanza.xml, encoding="unicode")})
+
+        ident = ET.fromstring(xml).get("id", "")
+        name = "raw " + ident
+        self.register_handler(Callback(name, StanzaPath("iq@id=" + ident), got, once=True))
+        self.send_raw(xml)
+        return await future
+
+
+def main():
+    jid, password, host, port, ca_file = sys.argv[1:]
+    peer = Peer(jid, password, ca_file)
+    peer.connect((host, int(port)), force_starttls=True)
+    peer.process()
+
+
+main()
