@@ -145,10 +145,7 @@ func (e *encoder) xsiTypeAttr(ev *Event) {
 	var target *state
 	if e.o.Preserve.LexicalValues {
 		text := ev.Value.String()
-		target = e.typeNamed(N(space, local))
-		if target == nil {
-			target = e.typeOfText(text)
-		}
+		target = e.typeOfText(text)
 		e.lexicalType(text)
 	} else {
 		id := e.uri(space)
@@ -171,14 +168,19 @@ func (e *encoder) lexicalType(text string) {
 }
 
 // typeOfText resolves text as decoders have to: by the declarations on the
-// stream.
+// stream, which has them only when prefixes are preserved.
 func (e *encoder) typeOfText(text string) *state {
 	prefix, local, found := strings.Cut(text, ":")
 	if !found {
 		prefix, local = "", text
 	}
-	space, ok := e.resolve(prefix)
-	if !ok {
+	var space string
+	if e.keeps(NS) {
+		var ok bool
+		if space, ok = e.resolve(prefix); !ok {
+			return nil
+		}
+	} else if found {
 		return nil
 	}
 	return e.typeNamed(N(space, local))

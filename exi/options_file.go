@@ -37,7 +37,7 @@ type OptionsFile struct {
 		SchemaID         *string `json:"schemaId"`
 	} `json:"header"`
 	Canonical bool         `json:"canonical"`
-	Profile   *fileProfile `json:"profile"`
+	Profile   *FileProfile `json:"profile"`
 	// KeepFloatDigits is Options.KeepFloatDigits.
 	KeepFloatDigits bool `json:"keepFloatDigits"`
 }
@@ -47,7 +47,8 @@ type fileMapping struct {
 	Representation string `json:"representation"`
 }
 
-type fileProfile struct {
+// FileProfile is Profile in an OptionsFile; null stands for no limit.
+type FileProfile struct {
 	LocalValuePartitions                  bool `json:"localValuePartitions"`
 	MaximumNumberOfBuiltInProductions     *int `json:"maximumNumberOfBuiltInProductions"`
 	MaximumNumberOfBuiltInElementGrammars *int `json:"maximumNumberOfBuiltInElementGrammars"`
@@ -77,6 +78,25 @@ func ParseName(s string) Name {
 		}
 	}
 	return N("", s)
+}
+
+// AddDatatypeMapping adds TYPE=REPRESENTATION, both as ParseName reads them.
+func (f *OptionsFile) AddDatatypeMapping(s string) error {
+	i := strings.LastIndexByte(s, '=')
+	if i <= 0 || i == len(s)-1 {
+		return fmt.Errorf("%q is not TYPE=REPRESENTATION: %w", s, ErrOptions)
+	}
+	f.DatatypeMap = append(f.DatatypeMap, fileMapping{Type: s[:i], Representation: s[i+1:]})
+	return nil
+}
+
+// ProfileOf returns the EXI Profile parameters, making them unlimited ones when
+// there are none.
+func (f *OptionsFile) ProfileOf() *FileProfile {
+	if f.Profile == nil {
+		f.Profile = &FileProfile{LocalValuePartitions: true}
+	}
+	return f.Profile
 }
 
 // Options returns the Options without their Schema, which the caller finds by

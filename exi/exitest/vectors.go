@@ -52,6 +52,23 @@ func Load(dir string) ([]Case, error) {
 	return m.Cases, nil
 }
 
+// Known says why a vector cannot be met, empty for all others.
+func (c *Case) Known() string {
+	switch c.ID {
+	case "occurs.a3__strict":
+		return "made with a grammar that keeps SE(m) after the last m (EXI 1.0 §8.5.4.1.5 has none)"
+	case "typed.patterns-escape__canonical":
+		return "its encoder wrote no options document, which the other canonical vectors have"
+	case "exf-dev.XMLSampleDevXsiNil__lex-pfx", "w3c-declared.complexType-26__lex-pfx":
+		return "its encoder strips white space under lexicalValues, which the other vectors keep"
+	case "exf-general.entityReference2__full":
+		return "its encoder lost the declaration in the internal subset"
+	case "exf-schema.xsi-type4__lex":
+		return "the prefix of xsi:type is not declared on the stream; decoded.xml breaks off there too"
+	}
+	return ""
+}
+
 // File returns the path of a file of the case.
 func (c *Case) File(name string) string { return filepath.Join(c.dir, name) }
 
@@ -152,6 +169,70 @@ func Encode(d *exi.Doc, o exi.Options) ([]byte, error) {
 	return x.AppendDocument(nil, d)
 }
 
+// EncodeStream is Encode through the streaming layer.
+func EncodeStream(d *exi.Doc, o exi.Options) ([]byte, error) {
+	var buf bytes.Buffer
+	w, err := exi.NewDocumentWriter(&buf, o)
+	if err != nil {
+		return nil, err
+	}
+	for i := range d.Len() {
+		e := *d.Event(i)
+		if e.Kind == exi.SE {
+			e.Value = exi.Value{}
+		}
+		if err := w.Event(e); err != nil {
+			return nil, err
+		}
+	}
+	err = w.Event(exi.Event{Kind: exi.ED})
+	return buf.Bytes(), err
+}
+
+// DecodeStream is Decode through the streaming layer.
+func DecodeStream(stream []byte, o exi.Options) (*exi.Doc, error) {
+	r, err := exi.NewDocumentReader(bytes.NewReader(stream), o)
+	if err != nil {
+		return nil, err
+	}
+	d := new(exi.Doc)
+	var ev exi.Event
+	for {
+		switch err := r.Next(&ev); {
+		case err == io.EOF:
+			return d, nil
+		case err != nil:
+			return nil, err
+		}
+		e := ev
+		e.Value = e.Value.Clone()
+		if err := d.Add(e); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// streams checks that the streaming layer does as Doc does.
+func streams(what string, d *exi.Doc, stream []byte, back *exi.Doc, o exi.Options) error {
+	got, err := EncodeStream(d, o)
+	if err == nil && !bytes.Equal(got, stream) {
+		err = firstDifference(got, stream)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s as a stream: %w", what, err)
+	}
+	doc, err := DecodeStream(stream, o)
+	if err == nil {
+		lenient := o
+		lenient.Preserve.Prefixes = false // known only from later events
+		err = Diff(doc, back, &lenient)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s as a stream: %w", what, err)
+	}
+	return nil
+}
+
 // Run checks a case by the demands of its tier; the result lists every demand
 // that is not met.
 func (c *Case) Run() error {
@@ -207,6 +288,10 @@ func (c *Case) Run() error {
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("decoding what %s was encoded to: %w", what, err))
+			return
+		}
+		if err := streams(what, d, stream, back, o); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	check("input.xml", input, c.Tier == "A" || c.Tier == "S")

@@ -1,0 +1,103 @@
+// Package exicmd is `postern exi`: XML to EXI, EXI to XML, and a look at the
+// bits.
+package exicmd
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+const usage = `usage: postern exi encode|decode|inspect [flags] [IN [OUT]]
+
+encode reads XML and writes EXI, decode reads EXI and writes XML, inspect shows
+an EXI stream event by event. IN and OUT are files; - or nothing stands for
+standard input and output.
+
+`
+
+// Run runs the sub-command; args are what follows "exi". It returns the exit
+// code: 0 done, 1 failed, 2 wrong usage.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		printUsage(stderr)
+		if len(args) > 0 {
+			return 0
+		}
+		return 2
+	}
+	var do func(c *command) error
+	switch args[0] {
+	case "encode":
+		do = encode
+	case "decode":
+		do = decode
+	case "inspect":
+		do = inspect
+	default:
+		_, _ = fmt.Fprintf(stderr, "postern exi: there is no %q; try encode, decode or inspect\n", args[0])
+		return 2
+	}
+	c, err := parse(args[0], args[1:], stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "postern exi %s: %v\n", args[0], err)
+		return 2
+	}
+	if err := c.open(stdin, stdout, do); err != nil {
+		_, _ = fmt.Fprintf(stderr, "postern exi %s: %v\n", args[0], err)
+		return 1
+	}
+	return 0
+}
+
+func printUsage(w io.Writer) {
+	_, _ = io.WriteString(w, usage)
+	fs, _ := newFlags("exi", w)
+	fs.PrintDefaults()
+}
+
+// open connects input and output and runs do. An output file is removed when
+// do fails, so that half a document is not taken for a whole one.
+func (c *command) open(stdin io.Reader, stdout io.Writer, do func(*command) error) (err error) {
+	c.r, c.w = stdin, stdout
+	if c.in != "-" {
+		f, err := os.Open(c.in)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		c.r = f
+	}
+	if c.out == "-" {
+		w := bufio.NewWriter(stdout)
+		c.w = w
+		if err := do(c); err != nil {
+			_ = w.Flush()
+			return err
+		}
+		return w.Flush()
+	}
+	f, err := os.Create(c.out)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	c.w = w
+	err = do(c)
+	if err == nil {
+		err = w.Flush()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		_ = os.Remove(c.out)
+	}
+	return err
+}
