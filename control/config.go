@@ -47,7 +47,7 @@ type Device struct {
 type Config struct {
 	Setup
 	Live   *live.Store // required
-	Sender Sender      // required for form updates; nil sends none
+	Sender Sender      // required: answers follow the writing
 	// Auditor keeps the record of commands; nil keeps none.
 	Auditor Auditor
 	// Guards may refuse commands: interlocks, limits, confirmations. All of
@@ -59,11 +59,12 @@ type Config struct {
 	// ClockSane tells whether the wall clock can be believed; while it cannot,
 	// no delayed command is acted on. Nil: always.
 	ClockSane func() bool
-	// Age returns how old a stanza may be beyond what its delay element says,
-	// for example what the server held back over a resumption. Nil: nothing.
-	Age func(st *xmpp.Stanza) time.Duration
-	// Expiry is the age from which a command is refused; 0 stands for 30 s.
+	// Expiry is the age from which a command is refused, whether it was
+	// delayed on the way or waited here; 0 stands for 30 s.
 	Expiry time.Duration
+	// MaxWaiting bounds the commands that wait for their outputs or are being
+	// carried out; 0 stands for 64.
+	MaxWaiting int
 	// Location is the device's time zone; nil for time.Local.
 	Location *time.Location
 	// NoMerge refuses forms over several nodes (0325-R21).
@@ -94,6 +95,8 @@ func (c Config) checked() (Config, error) {
 		return c, errors.New("control: Config.Access is missing")
 	case c.Live == nil:
 		return c, errors.New("control: Config.Live is missing")
+	case c.Sender == nil:
+		return c, errors.New("control: Config.Sender is missing")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -107,9 +110,6 @@ func (c Config) checked() (Config, error) {
 	if c.ClockSane == nil {
 		c.ClockSane = func() bool { return true }
 	}
-	if c.Age == nil {
-		c.Age = func(*xmpp.Stanza) time.Duration { return 0 }
-	}
 	if c.Expiry <= 0 {
 		c.Expiry = 30 * time.Second
 	}
@@ -118,6 +118,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.MaxNames <= 0 {
 		c.MaxNames = 200
+	}
+	if c.MaxWaiting <= 0 {
+		c.MaxWaiting = 64
 	}
 	return c, nil
 }

@@ -2,15 +2,54 @@ package control
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"postern/internal/node"
 	"postern/xmpp"
 )
 
 // Service carries out commands. Make one with New, call Safe before the
 // network starts, register it with the Mux before the session runs, and run it
 // beside the session.
+//
+// Commands for the same device are carried out in the order in which they
+// came; those for different devices do not wait for each other.
 type Service struct {
-	cfg Config
+	cfg   Config
+	state atomic.Pointer[state]
+	// epoch counts the moves into the safe state. A command that was checked
+	// before such a move is not carried out after it.
+	epoch atomic.Uint64
+
+	mu      sync.Mutex
+	open    bool                     // Run is at work
+	waiting int                      // commands not finished
+	tails   map[string]chan struct{} // by device: closed when its last command has ended
+	gates   map[string]chan struct{} // by device: held while it is written
+	locks   map[node.Ref]string      // locked nodes with the reason
+	jobs    sync.WaitGroup
+	ctx     context.Context // of Run
+}
+
+// state is what Apply replaces as a whole.
+type state struct {
+	tree    *node.Tree
+	access  node.Access
+	devices map[string]Device
+	serves  map[string][]*node.Node // the nodes of each device
+}
+
+func newState(s Setup) *state {
+	st := &state{tree: s.Tree, access: s.Access, devices: s.Devices, serves: make(map[string][]*node.Node)}
+	for _, n := range s.Tree.Nodes() {
+		if n.Device != "" {
+			st.serves[n.Device] = append(st.serves[n.Device], n)
+		}
+	}
+	return st
 }
 
 // New returns a Service. It starts nothing and moves nothing.
@@ -19,28 +58,93 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg}, nil
+	s := &Service{cfg: cfg, tails: make(map[string]chan struct{}), gates: make(map[string]chan struct{}), locks: make(map[node.Ref]string)}
+	s.state.Store(newState(cfg.Setup))
+	return s, nil
 }
 
 // Register adds the service's handlers to m.
-func (s *Service) Register(m *xmpp.Mux) {}
+func (s *Service) Register(m *xmpp.Mux) {
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameSet, s.handleSet)
+	m.HandleFunc(xmpp.IQ, xmpp.Get, nameGetForm, s.handleGetForm)
+	// Not error and not groupchat (D36): a bounce echoes a command, and a room
+	// repeats it.
+	for _, typ := range [...]string{"", "normal", "chat", "headline"} {
+		m.HandleFunc(xmpp.Message, typ, nameSet, s.handleMessage)
+	}
+}
 
-// Run serves until ctx is done.
+// Run serves until ctx is done; then it refuses what is still waiting and
+// returns when nothing is being written any more. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
+	s.mu.Lock()
+	if s.ctx != nil {
+		s.mu.Unlock()
+		return errors.New("control: Run was called twice")
+	}
+	s.ctx, s.open = ctx, true
+	s.mu.Unlock()
 	<-ctx.Done()
+	s.mu.Lock()
+	s.open = false
+	s.mu.Unlock()
+	s.jobs.Wait()
 	return nil
 }
 
-// Apply replaces nodes, devices and access while the service runs. It returns
-// when no command uses a removed device any more; ctx bounds the wait.
-func (s *Service) Apply(ctx context.Context, setup Setup) error { return nil }
+// Apply replaces nodes, devices and access while the service runs. Commands
+// under way are finished first, with the old devices; it returns when none of
+// them uses a removed device any more. ctx bounds the wait.
+func (s *Service) Apply(ctx context.Context, setup Setup) error {
+	if setup.Tree == nil || setup.Access == nil {
+		return errors.New("control: Apply needs a tree and an access")
+	}
+	s.state.Store(newState(setup))
+	// Commands checked against the old state refuse themselves when their turn
+	// comes; those being written end by themselves.
+	s.mu.Lock()
+	tails := make([]chan struct{}, 0, len(s.tails))
+	for _, t := range s.tails {
+		tails = append(tails, t)
+	}
+	s.mu.Unlock()
+	for _, t := range tails {
+		select {
+		case <-t:
+		case <-ctx.Done():
+			return errors.Join(errors.New("control: a command does not end"), ctx.Err())
+		}
+	}
+	return nil
+}
 
-// Do carries out a command of the gateway itself or of a person at it. Access
-// is not asked; everything else is checked as for a remote one. A refusal is a
-// *xmpp.Error.
-func (s *Service) Do(ctx context.Context, c Command) (Result, error) { return Result{}, nil }
+// Lock refuses every command for a node until Unlock, for example while a
+// technician works on it. Reason is told to whoever tries. It does not stop a
+// write that is under way, nor moves into the safe state.
+func (s *Service) Lock(r node.Ref, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locks[r] = reason
+}
 
-// Safe moves every output that has a safe state into it, whatever fails on the
-// way, and returns the errors joined. The gateway calls it before the network
-// starts and when it stops. It waits neither for audit nor for limits.
-func (s *Service) Safe(ctx context.Context, reason string) error { return nil }
+// Unlock ends Lock.
+func (s *Service) Unlock(r node.Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.locks, r)
+}
+
+// locked returns why a node is locked.
+func (s *Service) locked(r node.Ref) (reason string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reason, ok = s.locks[r]
+	return reason, ok
+}
+
+func (d *Device) timeout() time.Duration {
+	if d.Timeout <= 0 {
+		return 2 * time.Second
+	}
+	return d.Timeout
+}

@@ -1,0 +1,358 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"postern/drivers"
+	"postern/internal/live"
+	"postern/xmpp"
+)
+
+// submit puts a job behind the earlier ones of its devices and returns.
+// answer is called once, when it has been carried out or refused.
+func (s *Service) submit(j *job, answer func(xmpp.Payload, error)) *xmpp.Error {
+	before, after, fault := s.enqueue(j)
+	if fault != nil {
+		s.cfg.Auditor.Refused(context.Background(), &j.cmd, fault)
+		return fault
+	}
+	go func() {
+		defer s.done(after)
+		r, err := s.carryOut(j, before)
+		if err != nil {
+			answer(nil, err)
+			return
+		}
+		answer(response(r), nil)
+	}()
+	return nil
+}
+
+// enqueue takes a place in the line of every device of the job. All places are
+// taken at once, so that no two jobs ever wait for each other.
+func (s *Service) enqueue(j *job) (before []<-chan struct{}, after chan struct{}, fault *xmpp.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open {
+		return nil, nil, xmpp.NewError(xmpp.ResourceConstraint, "the gateway is not ready to act").WithType(xmpp.Wait)
+	}
+	if s.waiting >= s.cfg.MaxWaiting {
+		return nil, nil, xmpp.NewError(xmpp.ResourceConstraint, "too many commands are waiting").WithType(xmpp.Wait)
+	}
+	s.waiting++
+	s.jobs.Add(1)
+	j.ctx = s.ctx
+	after = make(chan struct{})
+	for _, name := range j.devices() {
+		if tail := s.tails[name]; tail != nil {
+			before = append(before, tail)
+		}
+		s.tails[name] = after
+	}
+	return before, after, nil
+}
+
+func (s *Service) done(after chan struct{}) {
+	close(after)
+	s.mu.Lock()
+	s.waiting--
+	for name, tail := range s.tails {
+		if tail == after {
+			delete(s.tails, name)
+		}
+	}
+	s.mu.Unlock()
+	s.jobs.Done()
+}
+
+func (j *job) devices() []string {
+	var names []string
+	for _, w := range j.writes {
+		if w.node.Device != "" && !slices.Contains(names, w.node.Device) {
+			names = append(names, w.node.Device)
+		}
+	}
+	return names
+}
+
+// carryOut waits for the job's turn, asks what may have changed since it was
+// checked, and acts.
+func (s *Service) carryOut(j *job, before []<-chan struct{}) (Result, error) {
+	if fault := s.turn(j, before); fault != nil {
+		s.cfg.Auditor.Refused(j.ctx, &j.cmd, fault)
+		return j.result, fault
+	}
+	if err := s.cfg.Auditor.Begin(j.ctx, &j.cmd); err != nil {
+		// Without a durable record nothing far away moves an output.
+		s.cfg.Logger.Error("the record of a command could not be written, so it is refused; check the disk", slog.Any("err", err))
+		fault := xmpp.NewError(xmpp.InternalServerError, "the command could not be recorded").WithType(xmpp.Wait)
+		s.cfg.Auditor.Refused(j.ctx, &j.cmd, fault)
+		return j.result, fault
+	}
+	err := s.act(j)
+	s.cfg.Auditor.End(context.WithoutCancel(j.ctx), &j.cmd, j.result, err)
+	return j.result, err
+}
+
+// turn waits until it is the job's turn and refuses it if it must not be
+// carried out any more.
+func (s *Service) turn(j *job, before []<-chan struct{}) *xmpp.Error {
+	limit := time.NewTimer(s.cfg.Expiry)
+	defer limit.Stop()
+	for _, ch := range before {
+		select {
+		case <-ch:
+		case <-limit.C:
+			return xmpp.NewError(xmpp.Conflict, "earlier commands for this output did not end in time").WithType(xmpp.Wait)
+		case <-j.ctx.Done():
+			return xmpp.NewError(xmpp.ResourceConstraint, "the gateway is stopping").WithType(xmpp.Wait)
+		}
+	}
+	if j.ctx.Err() != nil {
+		return xmpp.NewError(xmpp.ResourceConstraint, "the gateway is stopping").WithType(xmpp.Wait)
+	}
+	if s.state.Load() != j.state {
+		return xmpp.NewError(xmpp.Conflict, "the configuration has just changed").WithType(xmpp.Wait)
+	}
+	if s.epoch.Load() != j.epoch {
+		return errMadeSafe()
+	}
+	for _, w := range j.writes {
+		if reason, ok := s.locked(w.node.Ref); ok {
+			return xmpp.NewError(xmpp.Conflict, w.node.Title()+" is locked: "+reason).WithType(xmpp.Wait)
+		}
+	}
+	for _, g := range s.cfg.Guards {
+		if err := g.Check(j.ctx, &j.cmd); err != nil {
+			var e *xmpp.Error
+			if errors.As(err, &e) {
+				return e
+			}
+			return xmpp.NewError(xmpp.NotAllowed, err.Error())
+		}
+	}
+	return nil
+}
+
+func errMadeSafe() *xmpp.Error {
+	return xmpp.NewError(xmpp.Conflict, "the outputs have just been moved into their safe state").WithType(xmpp.Wait)
+}
+
+// act writes in order and stops at the first failure (D12, D19), then reads
+// back what was written.
+func (s *Service) act(j *job) error {
+	var failed *xmpp.Error
+	for i := range j.writes {
+		w := &j.writes[i]
+		err := s.guardedSet(j, w)
+		if errors.Is(err, errOvertaken) {
+			failed = errMadeSafe()
+			break
+		}
+		if err != nil {
+			s.cfg.Logger.Warn("an output could not be written", slog.String("node", w.node.Ref.String()),
+				slog.String("parameter", w.param.Name), slog.Any("err", err))
+			failed = refuse(xmpp.InternalServerError, paramErrors{{w.param.Name, "of " + w.node.Title() + ": " + err.Error()}}).WithType(xmpp.Wait)
+			break
+		}
+		j.result.Written++
+	}
+	written := j.writes[:j.result.Written]
+	attempted := j.writes[:min(len(j.writes), j.result.Written+1)]
+	j.result.Verified = s.publish(j.ctx, j.state, written, attempted) && failed == nil
+	if failed != nil {
+		return failed
+	}
+	return nil
+}
+
+// errOvertaken: a move into the safe state came first.
+var errOvertaken = errors.New("overtaken by a move into the safe state")
+
+// guardedSet writes one value unless the outputs were moved into their safe
+// state since the job was checked. Should such a move have given up waiting
+// for this write, the safe value is written once more behind it.
+func (s *Service) guardedSet(j *job, w *write) error {
+	gate := s.gate(w.node.Device)
+	gate <- struct{}{}
+	defer func() { <-gate }()
+	if s.epoch.Load() != j.epoch {
+		return errOvertaken
+	}
+	err := s.set(j, w)
+	if s.epoch.Load() == j.epoch {
+		return err
+	}
+	if w.param.Safe.Kind() != drivers.KindNone {
+		again := *w
+		again.value = w.param.Safe
+		return errors.Join(errOvertaken, s.set(j, &again))
+	}
+	return err
+}
+
+// gate lets one writer at a time to a device.
+func (s *Service) gate(device string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.gates[device]
+	if g == nil {
+		g = make(chan struct{}, 1)
+		s.gates[device] = g
+	}
+	return g
+}
+
+// set writes one value within the device's time.
+func (s *Service) set(j *job, w *write) error {
+	d, ok := j.state.devices[w.node.Device]
+	if !ok {
+		return errors.New("the device is not set up")
+	}
+	setter, ok := d.Device.(drivers.Setter)
+	if !ok {
+		return errors.New("the device cannot be set")
+	}
+	// A write that has begun is finished although the gateway stops.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), d.timeout())
+	defer cancel()
+	return setter.Set(ctx, w.param.TargetChannel(), w.value)
+}
+
+// readBackAge is how long readings taken after a write stand for the present;
+// the sensor room replaces them at its own pace.
+const readBackAge = time.Minute
+
+// publish tells the rest of the gateway about the outputs: what reading them
+// back gives, else the value written as an estimate. attempted may hold one
+// write more than written: one that failed and left the output in a state
+// that only reading can tell. It reports whether everything written was read
+// back equal.
+func (s *Service) publish(ctx context.Context, st *state, written, attempted []write) bool {
+	verified := len(written) > 0
+	now := s.cfg.Now()
+	var names []string
+	for _, w := range attempted {
+		if !slices.Contains(names, w.node.Device) {
+			names = append(names, w.node.Device)
+		}
+	}
+	for _, name := range names {
+		samples, err := s.readBack(ctx, st, name)
+		if err == nil {
+			for _, n := range st.serves[name] {
+				s.cfg.Live.PutSamples(n, samples, s.clockFlag(), readBackAge)
+			}
+		}
+		for i, w := range attempted {
+			if w.node.Device != name {
+				continue
+			}
+			got, ok := sampleOf(samples, w.param.TargetChannel())
+			if i >= len(written) {
+				if !ok {
+					s.unknown(w, now)
+				}
+				continue
+			}
+			// A later write to the same channel is the one that shows.
+			if slices.ContainsFunc(written[i+1:], func(o write) bool { return o.node == w.node && o.param == w.param }) {
+				continue
+			}
+			if !ok {
+				verified = false
+				s.estimate(w, now)
+				continue
+			}
+			s.output(w, live.Reading{Value: got.Value, Unit: got.Unit, Time: got.Time, Quality: live.AutomaticReadout | s.clockFlag()})
+			if !same(got.Value, w.value) {
+				verified = false
+				s.cfg.Logger.Warn("an output reads back another value than was written", slog.String("node", w.node.Ref.String()),
+					slog.String("parameter", w.param.Name), slog.String("written", w.value.String()), slog.String("read", got.Value.String()))
+			}
+		}
+	}
+	return verified
+}
+
+func (s *Service) readBack(ctx context.Context, st *state, name string) ([]drivers.Sample, error) {
+	d, ok := st.devices[name]
+	if !ok || d.NoReadBack {
+		return nil, errors.New("no reading back")
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.timeout())
+	defer cancel()
+	return d.Device.Read(ctx, nil)
+}
+
+func sampleOf(samples []drivers.Sample, channel string) (drivers.Sample, bool) {
+	for _, sm := range samples {
+		if sm.Channel == channel {
+			return sm, sm.Err == nil && sm.Value.Kind() != drivers.KindNone
+		}
+	}
+	return drivers.Sample{}, false
+}
+
+// estimate publishes a written value that cannot be read back.
+func (s *Service) estimate(w write, now time.Time) {
+	rd := live.Reading{Value: w.value, Time: now, Quality: live.AutomaticEstimate | s.clockFlag()}
+	for i := range w.node.Fields {
+		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Const.Kind() == drivers.KindNone {
+			rd.Unit = f.Unit
+			s.cfg.Live.Put(w.node.Ref, f.Name, rd)
+		}
+	}
+	s.output(w, rd)
+}
+
+// unknown publishes that the state of an output is not known any more.
+func (s *Service) unknown(w write, now time.Time) {
+	err := errors.New("writing it failed")
+	for i := range w.node.Fields {
+		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Const.Kind() == drivers.KindNone {
+			s.cfg.Live.Fail(w.node.Ref, f.Name, now, err)
+		}
+	}
+	if w.node.Field(w.param.Name) == nil {
+		s.cfg.Live.Fail(w.node.Ref, w.param.Name, now, err)
+	}
+}
+
+// output publishes the value under the parameter's own name where no field has
+// it: forms and interlocks look there.
+func (s *Service) output(w write, rd live.Reading) {
+	if w.node.Field(w.param.Name) == nil {
+		s.cfg.Live.Put(w.node.Ref, w.param.Name, rd)
+	}
+}
+
+func (s *Service) clockFlag() live.Quality {
+	if s.cfg.ClockSane() {
+		return 0
+	}
+	return live.TimeOffset
+}
+
+// same compares by value: 21.5 equals 21.50, and an integer the same decimal.
+func same(a, b drivers.Value) bool {
+	x, okX := a.Number()
+	y, okY := b.Number()
+	if okX && okY {
+		return x.Cmp(y) == 0
+	}
+	s, okS := a.Text()
+	t, okT := b.Text()
+	if okS && okT {
+		return s == t
+	}
+	if p, ok := a.Time(); ok {
+		q, ok := b.Time()
+		return ok && p.Equal(q)
+	}
+	return a == b
+}
