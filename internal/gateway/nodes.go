@@ -77,7 +77,9 @@ func sensorDevices(cfg *config.Config, h *hardware) map[string]sensors.Device {
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
 		d := h.devices[n.ID]
-		out[n.ID] = sensors.Device{Device: d.Device, Bus: d.bus, Interval: n.Interval, Timeout: n.Timeout}
+		// Between two polls requests get the latest reading, also while the next
+		// poll is under way.
+		out[n.ID] = sensors.Device{Device: d.Device, Bus: d.bus, Interval: n.Interval, Timeout: n.Timeout, Fresh: n.Interval + n.Timeout}
 	}
 	return out
 }
