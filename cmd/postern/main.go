@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/cli"
 	"postern/internal/cli/daemon"
+	"postern/internal/cli/exicmd"
 	"postern/internal/config"
 )
 
@@ -35,6 +36,7 @@ func commands() []command {
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
+		{"exi", more, "turn XML into EXI and back, show the bits of a stream", exiCommand},
 		{"version", more, "print the version", daemon.ShowVersion},
 	}
 }
@@ -91,4 +93,9 @@ func help(env *cli.Env) {
 	}
 	b.WriteString("\npostern COMMAND --help explains a command.\n")
 	fmt.Fprint(env.Stdout, b.String())
+}
+
+// exiCommand fits exicmd into the table: it needs no session and no signals.
+func exiCommand(_ context.Context, env cli.Env, args []string) int {
+	return exicmd.Run(args, env.Stdin, env.Stdout, env.Stderr)
 }

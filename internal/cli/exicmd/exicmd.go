@@ -11,7 +11,7 @@ import (
 	"os"
 )
 
-const usage = `usage: postern exi encode|decode|inspect [flags] [IN [OUT]]
+const usage = `Usage: postern exi encode|decode|inspect [flags] [IN [OUT]]
 
 encode reads XML and writes EXI, decode reads EXI and writes XML, inspect shows
 an EXI stream event by event. IN and OUT are files; - or nothing stands for
@@ -22,11 +22,8 @@ standard input and output.
 // Run runs the sub-command; args are what follows "exi". It returns the exit
 // code: 0 done, 1 failed, 2 wrong usage.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+	if len(args) == 0 {
 		printUsage(stderr)
-		if len(args) > 0 {
-			return 0
-		}
 		return 2
 	}
 	var do func(c *command) error
@@ -37,6 +34,9 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		do = decode
 	case "inspect":
 		do = inspect
+	case "-h", "-help", "--help", "help":
+		printUsage(stdout)
+		return 0
 	default:
 		_, _ = fmt.Fprintf(stderr, "postern exi: there is no %q; try encode, decode or inspect\n", args[0])
 		return 2
