@@ -125,10 +125,22 @@ func (w *wire) out() []string {
 	return s
 }
 
+// journal is what all panels wrote, in order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(s string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, s)
+}
+
 // panel is a simulated device with outputs. It logs what is written.
 type panel struct {
 	mu     sync.Mutex
-	log    *[]string // shared by several panels where order matters
+	log    *journal
 	name   string
 	state  map[string]drivers.Value
 	fail   map[string]error
@@ -138,7 +150,7 @@ type panel struct {
 	closed bool
 }
 
-func newPanel(name string, log *[]string) *panel {
+func newPanel(name string, log *journal) *panel {
 	return &panel{name: name, log: log, state: map[string]drivers.Value{}, fail: map[string]error{}}
 }
 
@@ -159,7 +171,7 @@ func (p *panel) Set(ctx context.Context, channel string, v drivers.Value) error 
 		return err
 	}
 	p.state[channel] = v
-	*p.log = append(*p.log, p.name+"."+channel+"="+v.String())
+	p.log.add(p.name + "." + channel + "=" + v.String())
 	return nil
 }
 
@@ -227,7 +239,7 @@ type rig struct {
 	*wire
 	svc     *Service
 	live    *live.Store
-	log     []string
+	log     journal
 	panels  map[string]*panel
 	books   *books
 	stop    func()
@@ -307,8 +319,10 @@ func start(t testing.TB, change func(*Config)) *rig {
 }
 
 func (r *rig) written() string {
-	s := strings.Join(r.log, " ")
-	r.log = nil
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	s := strings.Join(r.log.lines, " ")
+	r.log.lines = nil
 	return s
 }
 
