@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 const usage = `Usage: postern exi encode|decode|inspect [flags] [IN [OUT]]
@@ -59,7 +60,27 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func printUsage(w io.Writer) {
 	_, _ = io.WriteString(w, usage)
 	fs, _ := newFlags("exi", w)
-	fs.PrintDefaults()
+	printFlags(w, fs)
+}
+
+// printFlags lists the flags, their help wrapped below them.
+func printFlags(w io.Writer, fs *flag.FlagSet) {
+	fs.VisitAll(func(f *flag.Flag) {
+		kind, help := flag.UnquoteUsage(f)
+		if kind != "" {
+			kind = " " + kind
+		}
+		_, _ = fmt.Fprintf(w, "  --%s%s\n", f.Name, kind)
+		line := "     "
+		for _, word := range strings.Fields(help) {
+			if len(line)+1+len(word) > 76 {
+				_, _ = fmt.Fprintln(w, line)
+				line = "     "
+			}
+			line += " " + word
+		}
+		_, _ = fmt.Fprintln(w, line)
+	})
 }
 
 // open connects input and output and runs do. An output file is removed when

@@ -32,6 +32,10 @@ type settings struct {
 func newFlags(name string, stderr io.Writer) (*flag.FlagSet, *settings) {
 	fs := flag.NewFlagSet("postern exi "+name, flag.ContinueOnError)
 	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		_, _ = io.WriteString(stderr, usage)
+		printFlags(stderr, fs)
+	}
 	s := &settings{}
 	fs.StringVar(&s.options, "options", "", "`FILE` with options as JSON; flags override it")
 	fs.StringVar(&s.schema, "schema", "", "XML Schema `FILE`, or none, or xsdTypesOnly")
