@@ -58,7 +58,7 @@ func (c *channelReader) add(d *dtype, name int32) error {
 		c.byName = append(c.byName, 0)
 	}
 	at := int32(len(c.waiting))
-	c.waiting = append(c.waiting, waitingValue{ev: int32(len(c.queue)), next: -1, d: d})
+	c.waiting = append(c.waiting, waitingValue{ev: int32(len(c.queue) - 1), next: -1, d: d})
 	if i := c.byName[name]; i != 0 {
 		ch := &c.chans[i-1]
 		c.waiting[ch.last].next = at
@@ -91,11 +91,10 @@ func (c *channelReader) block(d *decoder) error {
 	defer c.clear()
 	c.open(d)
 	for !d.done && len(c.waiting) < c.blockSize {
-		var ev Event
-		if err := d.step(&ev); err != nil {
+		c.queue = append(c.queue, Event{})
+		if err := d.step(&c.queue[len(c.queue)-1]); err != nil {
 			return err
 		}
-		c.queue = append(c.queue, ev)
 	}
 	n := len(c.waiting)
 	if n > smallChannel {

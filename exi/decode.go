@@ -287,7 +287,7 @@ func (d *decoder) uri() (int32, error) {
 	if err := d.room(); err != nil {
 		return 0, err
 	}
-	return d.names.addURI(string(s)), nil
+	return d.names.addURI(d.cache.uri(s)), nil
 }
 
 func (d *decoder) local(uri int32) (int32, error) {

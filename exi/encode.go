@@ -268,7 +268,8 @@ func (e *encoder) qname(name Name, localOnly bool) int32 {
 	return e.local(uri, name, q.Local)
 }
 
-// uri writes a hit or a miss of the uri partition (§7.3.2).
+// uri writes a hit or a miss of the uri partition (§7.3.2). The string must
+// last: that of a Name does.
 func (e *encoder) uri(s string) int32 {
 	n := bitsFor(len(e.names.uris) + 1)
 	if id, ok := e.names.findURI(s); ok {
@@ -280,7 +281,7 @@ func (e *encoder) uri(s string) int32 {
 	if e.journal {
 		e.undo = append(e.undo, undo{op: undoURI})
 	}
-	return e.names.addURI(strings.Clone(s))
+	return e.names.addURI(s)
 }
 
 // local writes a hit or a miss of a local-name partition (§7.3.3).

@@ -148,8 +148,9 @@ func (e *encoder) xsiTypeAttr(ev *Event) {
 		target = e.typeOfText(text)
 		e.lexicalType(text)
 	} else {
-		id := e.uri(space)
-		n := e.local(id, N(space, local), local)
+		name := N(space, local)
+		id := e.uri(name.Value().Space)
+		n := e.local(id, name, local)
 		e.prefix(id, prefix)
 		if int(n) < len(e.b.types) {
 			target = e.b.types[n]

@@ -334,6 +334,23 @@ func (t *encodeNames) dropPrefix(uri int32) {
 type nameCache struct {
 	seed maphash.Seed
 	m    map[uint64]cachedName
+	uris map[string]string
+}
+
+// uri returns s as a string that lasts.
+func (c *nameCache) uri(s []byte) string {
+	if u, ok := c.uris[string(s)]; ok {
+		return u
+	}
+	u := string(s)
+	if len(u) > 1024 {
+		return u
+	}
+	if c.uris == nil || len(c.uris) >= maxCachedNames/16 {
+		c.uris = make(map[string]string)
+	}
+	c.uris[u] = u
+	return u
 }
 
 type cachedName struct {
