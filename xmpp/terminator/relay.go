@@ -1,0 +1,118 @@
+package terminator
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"postern/exi"
+	"postern/xmpp"
+	"postern/xmpp/compress"
+	"postern/xmpp/tcp"
+)
+
+// relay passes elements both ways until one side ends, and ends the other in
+// the same manner.
+func (l *link) relay() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.end(l.client, l.server, l.pump(l.client, l.server, &l.from, &l.t.down))
+	}()
+	l.end(l.server, l.client, l.pump(l.server, l.client, &l.doc, &l.t.up))
+	<-done
+}
+
+// largeDoc is the number of events beyond which a Doc is not kept: one large
+// stanza must not cost an idle client memory for ever.
+const largeDoc = 128
+
+// pump passes elements from src to dst until reading or writing fails.
+func (l *link) pump(dst, src *tcp.Conn, d *exi.Doc, count *atomic.Int64) error {
+	for {
+		if d.Len() > largeDoc {
+			*d = exi.Doc{}
+		}
+		if err := src.ReadElement(d); err != nil {
+			return err
+		}
+		err := dst.WriteElements(d)
+		var unfit *xmpp.EncodeError
+		if errors.As(err, &unfit) {
+			l.t.replaced.Add(1)
+			l.t.log.Warn("a stanza does not fit the client's strict EXI grammar", "addr", l.addr, "err", unfit.Err)
+			err = l.replace(dst, d)
+		}
+		if err != nil {
+			return errors.Join(errWrite, err)
+		}
+		count.Add(1)
+	}
+}
+
+var errWrite = errors.New("terminator: writing")
+
+// replace passes a stanza that dst's grammar cannot carry without its content,
+// and not at all only if even that is impossible: both ends count stanzas
+// (XEP-0198), so none may vanish. The payload of a request becomes one that
+// nobody knows, so that its receiver answers service-unavailable (D21).
+func (l *link) replace(dst *tcp.Conn, d *exi.Doc) error {
+	var st xmpp.Stanza
+	if err := st.Parse(d.Root()); err != nil {
+		return err
+	}
+	if st.Kind == xmpp.IQ && (st.Type == xmpp.Get || st.Type == xmpp.Set) {
+		st.Payload = xmpp.PayloadFunc(func(d *exi.Doc) {
+			d.Element(exi.N(compress.NSPostern, "unsupported"), exi.Value{})
+		})
+	}
+	var out exi.Doc
+	st.AppendEvents(&out)
+	return dst.WriteElements(&out)
+}
+
+// end passes the end of src on to dst. err is why the pump from src stopped.
+func (l *link) end(dst, src *tcp.Conn, err error) {
+	var se *xmpp.StreamError
+	switch {
+	case errors.Is(err, errWrite): // the other pump will see to dst
+		_ = src.Abort()
+		_ = dst.Abort()
+	case errors.Is(err, xmpp.ErrStreamEnd):
+		_ = dst.Close()
+		_ = src.Close()
+	case errors.As(err, &se) && se.Local: // src broke the rules: it hears so
+		_ = xmpp.EndWith(src, err)
+		_ = dst.Abort()
+	case errors.As(err, &se): // an error of the stream is for the other end
+		var d exi.Doc
+		d.AppendElement(se.Elem)
+		_ = dst.WriteElements(&d)
+		_ = dst.Close()
+		_ = src.Close()
+	default:
+		_ = dst.Abort()
+		_ = src.Abort()
+	}
+}
+
+// slowed bounds the rate of reading: TCP then slows the peer down.
+type slowed struct {
+	net.Conn
+	rate  int // octets a second
+	until time.Time
+}
+
+// Read reads at most a second's worth and waits until it has been earned.
+func (s *slowed) Read(p []byte) (int, error) {
+	if wait := time.Until(s.until); wait > 0 {
+		time.Sleep(min(wait, time.Second))
+	}
+	n, err := s.Conn.Read(p[:min(len(p), s.rate)])
+	if now := time.Now(); s.until.Before(now.Add(-time.Second)) {
+		s.until = now.Add(-time.Second) // a burst of one second
+	}
+	s.until = s.until.Add(time.Duration(n) * time.Second / time.Duration(s.rate))
+	return n, err
+}
