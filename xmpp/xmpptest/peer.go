@@ -51,6 +51,27 @@ func (p *Peer) Open() xmpp.Header {
 	return h
 }
 
+// TryOpen is Open that returns its error.
+func (p *Peer) TryOpen() error {
+	_, err := p.Conn.Open(p.ctx(), xmpp.Header{From: jid.MustParse(p.srv.o.Domain)})
+	return err
+}
+
+// TryHandshake is Handshake that returns its error.
+func (p *Peer) TryHandshake() error { return p.Conn.StartTLS(p.ctx(), p.srv.tls) }
+
+// Raw takes the client's header off the wire and answers by text just as it is.
+func (p *Peer) Raw(xml string) {
+	p.t.Helper()
+	var buf [4096]byte
+	if _, err := p.nc.Read(buf[:]); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.nc.Write([]byte(xml)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p *Peer) ctx() context.Context { return context.Background() }
 
 // StartTLS opens the stream, demands TLS and starts it.
@@ -167,6 +188,12 @@ func (p *Peer) Bind() {
 		p.Pump()
 		return
 	}
+	p.Enable()
+}
+
+// Enable answers the request for stream management.
+func (p *Peer) Enable() {
+	p.t.Helper()
 	c := p.Read().Root()
 	if c.Name().Value().Local != "enable" {
 		p.t.Fatalf("xmpptest: enable expected, got %s", TextAt(p.t, c))

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,8 +64,9 @@ type Server struct {
 	tls     *tls.Config
 	conns   chan net.Conn
 	down    atomic.Bool
-	dials   atomic.Int32
-	session int // number of the session, for its id
+	mu      sync.Mutex
+	addrs   []string // that were connected to
+	session int      // number of the session, for its id
 }
 
 // NewServer returns a server without connections.
@@ -148,11 +151,13 @@ func (s *Server) Roots() *x509.CertPool { return s.roots }
 // Transport connects to the server.
 func (s *Server) Transport() *tcp.Transport {
 	return &tcp.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-		s.dials.Add(1)
+		s.mu.Lock()
+		s.addrs = append(s.addrs, addr)
+		s.mu.Unlock()
 		if s.down.Load() {
 			return nil, &net.OpError{Op: "dial", Net: "pipe", Err: errors.New("connection refused")}
 		}
-		a, b := net.Pipe()
+		a, b := Pipe()
 		select {
 		case s.conns <- b:
 			return a, nil
@@ -177,7 +182,14 @@ func (s *Server) Config() xmpp.Config {
 func (s *Server) Down(down bool) { s.down.Store(down) }
 
 // Dials is how often somebody connected or tried to.
-func (s *Server) Dials() int { return int(s.dials.Load()) }
+func (s *Server) Dials() int { return len(s.Addrs()) }
+
+// Addrs are the addresses that somebody connected to or tried to, in order.
+func (s *Server) Addrs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.addrs)
+}
 
 // Accept waits for a connection and returns it with nothing done on it.
 func (s *Server) Accept() *Peer {

@@ -1,5 +1,5 @@
 // Package xmpptest is the other end of a session under test: a server that
-// does what a script says, over net.Pipe, with real TLS and SASL. Tests may run
+// does what a script says, over a connection in memory, with real TLS and SASL. Tests may run
 // it inside testing/synctest.
 //
 //	srv := xmpptest.NewServer(t, xmpptest.Options{})
