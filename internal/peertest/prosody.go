@@ -15,7 +15,10 @@ import (
 //go:embed prosody.cfg.lua.tmpl
 var prosodyConfig string
 
-type prosody struct{ ports []int }
+type prosody struct {
+	ports   []int
+	friends map[string][]string // rosters, by account
+}
 
 func (p *prosody) command(s *Server) (*exec.Cmd, error) {
 	path, err := lookPath("prosody")
@@ -86,10 +89,19 @@ func (p *prosody) register(s *Server, name, password string) error {
 }
 
 func (p *prosody) befriend(s *Server, a, b string) error {
-	for _, pair := range [][2]string{{a, b}, {b, a}} {
-		item := fmt.Sprintf("return {\n[false] = { [\"version\"] = 1; [\"pending\"] = {}; };\n[%s] = { [\"subscription\"] = \"both\"; [\"groups\"] = {}; };\n};\n",
-			strconv.Quote(s.JID(pair[1])))
-		if err := p.store(s, "roster", pair[0], item); err != nil {
+	if p.friends == nil {
+		p.friends = map[string][]string{}
+	}
+	p.friends[a] = append(p.friends[a], b)
+	p.friends[b] = append(p.friends[b], a)
+	for _, user := range []string{a, b} {
+		var items strings.Builder
+		items.WriteString("return {\n[false] = { [\"version\"] = 1; [\"pending\"] = {}; };\n")
+		for _, friend := range p.friends[user] {
+			fmt.Fprintf(&items, "[%s] = { [\"subscription\"] = \"both\"; [\"groups\"] = {}; };\n", strconv.Quote(s.JID(friend)))
+		}
+		items.WriteString("};\n")
+		if err := p.store(s, "roster", user, items.String()); err != nil {
 			return err
 		}
 	}
