@@ -21,11 +21,11 @@ func (s *Service) handleSet(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload,
 	if len(j.writes) == 0 { // a form without control fields (R41), or given up (D23)
 		return response(j.result), nil
 	}
-	// Reply is kept: the stanza's element is gone when the job runs.
+	out := st.Reply(xmpp.Result, nil) // the stanza is gone when the job ends
 	answer := func(p xmpp.Payload, err error) {
-		out := st.Reply(xmpp.Result, p)
+		out.Payload = p
 		if err != nil {
-			out = st.ErrorReply(err)
+			out.Type, out.Payload = xmpp.TypeError, xmpp.AsError(err)
 		}
 		if err := s.cfg.Sender.Send(context.WithoutCancel(j.ctx), out); err != nil {
 			s.cfg.Logger.Warn("the result of a command could not be sent", slog.String("to", j.cmd.From), slog.Any("err", err))

@@ -11,7 +11,6 @@ import (
 
 	"postern/drivers"
 	"postern/internal/node"
-	"postern/xmpp"
 )
 
 // Do carries out a command of the gateway itself or of a person at it and
@@ -118,10 +117,3 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 	}
 	return errors.Join(errs...)
 }
-
-// handleGetForm answers getForm (XEP-0325 §3.3).
-func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
-	return nil, xmpp.NewError(xmpp.FeatureNotImplemented, "")
-}
-
-var sessionVar = "xdd session"

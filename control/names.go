@@ -60,8 +60,31 @@ func elementFor(k drivers.Kind) exi.Name {
 	return n(k.String())
 }
 
-// Elements of forms.
+// Elements of forms (XEP-0004, 0122, 0141, 0331, 0336).
 var (
-	nameField = exi.N(nsData, "field")
-	nameValue = exi.N(nsData, "value")
+	nameField        = exi.N(nsData, "field")
+	nameValue        = exi.N(nsData, "value")
+	nameTitle        = exi.N(nsData, "title")
+	nameInstructions = exi.N(nsData, "instructions")
+	nameDesc         = exi.N(nsData, "desc")
+	nameOption       = exi.N(nsData, "option")
+	nameValidate     = exi.N(nsValidate, "validate")
+	nameBasic        = exi.N(nsValidate, "basic")
+	nameOpen         = exi.N(nsValidate, "open")
+	nameRange        = exi.N(nsValidate, "range")
+	nameRegex        = exi.N(nsValidate, "regex")
+	namePage         = exi.N(nsLayout, "page")
+	nameSection      = exi.N(nsLayout, "section")
+	nameFieldref     = exi.N(nsLayout, "fieldref")
+	nameReadOnly     = exi.N(nsDynamic, "readOnly")
+	nameNotSame      = exi.N(nsDynamic, "notSame")
+
+	attrLabel    = at("label")
+	attrDatatype = at("datatype")
+	attrMin      = at("min")
+	attrMax      = at("max")
 )
+
+// sessionVar is the hidden field that names a form session by convention
+// (D15).
+const sessionVar = "xdd session"

@@ -1,0 +1,297 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"postern/drivers"
+	"postern/exi"
+	"postern/internal/node"
+	"postern/xmpp"
+)
+
+// handleGetForm answers getForm with the parameters that the requester may
+// set (XEP-0325 §3.2.5; R12, D32).
+func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
+	r, fault := parseRequest(st.Child(), s.cfg.MaxNames)
+	if fault != nil {
+		return nil, fault
+	}
+	state := s.state.Load()
+	nodes, unknown := s.targets(state, r.nodes)
+	var names []string
+	for _, n := range nodes {
+		for i := range n.Parameters {
+			if name := n.Parameters[i].Name; !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	d, fault := s.decide(ctx, state, node.Request{
+		From: st.From.String(), Bare: st.From.Bare().String(), Nodes: refs(nodes), Parameters: names,
+		ServiceToken: r.serviceToken, DeviceToken: r.deviceToken, UserToken: r.userToken,
+	})
+	switch {
+	case fault != nil:
+		return nil, fault
+	case len(unknown) > 0:
+		return nil, xmpp.NewError(xmpp.ItemNotFound, "there is no node "+unknown[0].String())
+	case len(nodes) == 0: // R60, D11
+		return nil, xmpp.NewError(xmpp.BadRequest, "name the nodes: this gateway has several")
+	case len(nodes) > 1 && s.cfg.NoMerge: // R21
+		return nil, xmpp.NewError(xmpp.FeatureNotImplemented, "forms of several nodes are not merged here")
+	}
+	wants := make([]want, len(names))
+	for i, name := range names {
+		wants[i].name = name
+	}
+	left, _ := narrow(d, nodes, wants)
+	if len(left) == 0 && len(names) > 0 {
+		return nil, xmpp.NewError(xmpp.Forbidden, "you may not set anything here")
+	}
+	if len(left) == 0 {
+		left = nodes
+	}
+	return s.buildForm(left, d), nil
+}
+
+// form is a data form with everything XEP-0325 wants on it.
+type form struct {
+	title  string
+	fields []formField
+}
+
+// formField is one control parameter on a form.
+type formField struct {
+	param node.Parameter // common to all nodes of the form (D25)
+	page  string
+	value string // the present one
+	known bool
+}
+
+// buildForm puts the parameters that all nodes have and the requester may set
+// on all of them into a form, in the order of the first node (R15, R20, D25).
+func (s *Service) buildForm(nodes []*node.Node, d node.Decision) *form {
+	f := &form{title: titles(nodes)}
+	first := nodes[0]
+	for i := range first.Parameters {
+		p := first.Parameters[i]
+		if !s.common(&p, nodes, d) {
+			continue
+		}
+		ff := formField{param: p, page: p.Page}
+		if ff.page == "" {
+			ff.page = first.Title()
+		}
+		ff.value, ff.known = s.present(first, &p)
+		f.fields = append(f.fields, ff)
+	}
+	return f
+}
+
+// titles names up to two nodes.
+func titles(nodes []*node.Node) string {
+	t := nodes[0].Title()
+	if len(nodes) > 1 {
+		t += ", " + nodes[1].Title()
+	}
+	if len(nodes) > 2 {
+		t += ", …"
+	}
+	return t
+}
+
+// common narrows p to what all nodes share and reports whether anything is
+// left (D25).
+func (s *Service) common(p *node.Parameter, nodes []*node.Node, d node.Decision) bool {
+	if !d.Settable(nodes[0].Ref, p.Name) {
+		return false
+	}
+	for _, n := range nodes[1:] {
+		o := n.Parameter(p.Name)
+		if o == nil || o.Kind != p.Kind || o.Alpha != p.Alpha || !d.Settable(n.Ref, p.Name) {
+			return false
+		}
+		if o.Group != p.Group {
+			p.Group = ""
+		}
+		if o.HasMin && (!p.HasMin || o.Min.Cmp(p.Min) > 0) {
+			p.Min, p.HasMin = o.Min, true
+		}
+		if o.HasMax && (!p.HasMax || o.Max.Cmp(p.Max) < 0) {
+			p.Max, p.HasMax = o.Max, true
+		}
+		if !commonOptions(p, o) {
+			return false
+		}
+		if o.Regex != p.Regex {
+			p.Regex = "" // the device checks each by its own
+		}
+	}
+	return !(p.HasMin && p.HasMax && p.Min.Cmp(p.Max) > 0)
+}
+
+// commonOptions intersects the options; false when a closed list becomes
+// empty.
+func commonOptions(p, o *node.Parameter) bool {
+	if len(p.Options) == 0 && len(o.Options) == 0 {
+		return true
+	}
+	p.Open = p.Open && o.Open
+	var both []node.Option
+	for _, a := range p.Options {
+		if slices.ContainsFunc(o.Options, func(b node.Option) bool { return a.Value == b.Value }) {
+			both = append(both, a)
+		}
+	}
+	p.Options = both
+	return len(both) > 0
+}
+
+// present returns the current value of a parameter as text (R26): the field
+// of its name, or what was published for the output itself. A value that is
+// missing, failed or old is not shown (R29).
+func (s *Service) present(n *node.Node, p *node.Parameter) (text string, ok bool) {
+	rd, ok := s.cfg.Live.Get(n.Ref, p.Name)
+	if !ok || !rd.Fresh(s.cfg.Now()) {
+		return "", false
+	}
+	text = lexicalForm(rd.Value)
+	if rd.Value.Kind() != p.Kind {
+		// Only where the text is one of the parameter's own type (R30).
+		if _, err := parseText(p.Kind, text, s.cfg.Location); err != nil {
+			return "", false
+		}
+	}
+	return text, true
+}
+
+// AppendEvents writes the form: fields first, as the schema has them, then the
+// layout (0004-D1).
+func (f *form) AppendEvents(d *exi.Doc) {
+	d.Start(nameX)
+	d.Attr(attrType, exi.Str("form"))
+	if slices.ContainsFunc(f.fields, func(ff formField) bool { return ff.param.Kind == drivers.KindColor }) {
+		// For the names in datatype attributes. Misplaced it cannot be here.
+		_ = d.Add(exi.Event{Kind: exi.NS, Name: exi.N(nsColor, ""), Prefix: "xdc"})
+	}
+	d.Element(nameTitle, exi.Str(oneLine(f.title)))
+	for i := range f.fields {
+		f.fields[i].appendEvents(d)
+	}
+	f.appendPages(d)
+	d.End()
+}
+
+// appendPages references every field once, by the page it is on (R16, R58).
+func (f *form) appendPages(d *exi.Doc) {
+	var pages []string
+	for i := range f.fields {
+		if !slices.Contains(pages, f.fields[i].page) {
+			pages = append(pages, f.fields[i].page)
+		}
+	}
+	for _, label := range pages {
+		d.Start(namePage)
+		d.Attr(attrLabel, exi.Str(label))
+		for i := range f.fields {
+			if f.fields[i].page == label {
+				d.Start(nameFieldref)
+				d.Attr(attrVar, exi.Str(f.fields[i].param.Name))
+				d.End()
+			}
+		}
+		d.End()
+	}
+}
+
+func (ff *formField) appendEvents(d *exi.Doc) {
+	p := &ff.param
+	d.Start(nameField)
+	d.Attr(attrVar, exi.Str(p.Name))
+	d.Attr(attrType, exi.Str(fieldType(p)))
+	label := p.Label
+	if label == "" {
+		label = p.Name
+	}
+	d.Attr(attrLabel, exi.Str(label))
+	if p.Doc != "" {
+		d.Element(nameDesc, exi.Str(p.Doc))
+	}
+	if ff.known {
+		d.Element(nameValue, exi.Str(ff.value))
+	}
+	for _, o := range p.Options {
+		d.Start(nameOption)
+		if o.Label != "" {
+			d.Attr(attrLabel, exi.Str(o.Label))
+		}
+		d.Element(nameValue, exi.Str(o.Value))
+		d.End()
+	}
+	appendValidate(d, p)
+	d.Start(nameNotSame) // always: R13, R45, D27
+	d.End()
+	if p.Group != "" {
+		d.Start(nameParameterGroup)
+		d.Attr(attrName, exi.Str(p.Group))
+		d.End()
+	}
+	d.End()
+}
+
+// fieldType follows the digest's table (§8).
+func fieldType(p *node.Parameter) string {
+	switch {
+	case p.Kind == drivers.KindBool:
+		return "boolean"
+	case len(p.Options) > 0:
+		return "list-single"
+	}
+	return "text-single"
+}
+
+// appendValidate writes data type and exactly one method (R14, R52).
+func appendValidate(d *exi.Doc, p *node.Parameter) {
+	d.Start(nameValidate)
+	d.Attr(attrDatatype, exi.Str(datatype(p)))
+	switch {
+	case p.Kind == drivers.KindColor && p.Alpha:
+		d.Element(nameRegex, exi.Str("[0-9a-fA-F]{6}([0-9a-fA-F]{2})?"))
+	case p.Kind == drivers.KindColor:
+		d.Element(nameRegex, exi.Str("[0-9a-fA-F]{6}"))
+	case len(p.Options) > 0 && p.Open:
+		d.Element(nameOpen, exi.Value{})
+	case len(p.Options) > 0:
+		d.Element(nameBasic, exi.Value{}) // any other method would open the list
+	case p.Regex != "":
+		d.Element(nameRegex, exi.Str(p.Regex))
+	case p.HasMin || p.HasMax:
+		d.Start(nameRange)
+		if p.HasMin {
+			d.Attr(attrMin, exi.Str(p.Min.String()))
+		}
+		if p.HasMax {
+			d.Attr(attrMax, exi.Str(p.Max.String()))
+		}
+		d.End()
+	default:
+		d.Element(nameBasic, exi.Value{})
+	}
+	d.End()
+}
+
+func datatype(p *node.Parameter) string {
+	switch p.Kind {
+	case drivers.KindColor:
+		if p.Alpha {
+			return "xdc:ColorAlpha"
+		}
+		return "xdc:Color"
+	}
+	return "xs:" + typeName(p.Kind)
+}
+
+// oneLine keeps newlines out of titles (0004-R13).
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
