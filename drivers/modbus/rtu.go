@@ -75,7 +75,7 @@ func (r *rtu) exchange(ctx context.Context, unit byte, pdu []byte, timeout time.
 	frame := AppendFrame(nil, unit, pdu)
 	if _, err := r.conn.Write(frame); err != nil {
 		r.dirty = true
-		return nil, err
+		return nil, lost(err)
 	}
 	sent := time.Now().Add(time.Duration(len(frame)) * r.char)
 	r.quiet = sent
@@ -182,7 +182,7 @@ func (r *rtu) pause(ctx context.Context, until time.Time) error {
 // read reads with a deadline and prefers the error of ctx.
 func (r *rtu) read(ctx context.Context, b []byte, deadline time.Time) (int, error) {
 	if err := r.conn.SetReadDeadline(deadline); err != nil {
-		return 0, fmt.Errorf("%v: %w", err, drivers.ErrGone)
+		return 0, lost(err)
 	}
 	if ctx.Err() != nil { // it may have ended before the deadline was set
 		return 0, context.Cause(ctx)
@@ -191,10 +191,21 @@ func (r *rtu) read(ctx context.Context, b []byte, deadline time.Time) (int, erro
 	if n > 0 {
 		return n, nil
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, os.ErrDeadlineExceeded
 	}
-	return 0, err
+	return 0, lost(err)
+}
+
+// lost says that the line itself failed, where err does not say more.
+func lost(err error) error {
+	if errors.Is(err, drivers.ErrGone) || errors.Is(err, drivers.ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("the line failed: %w: %w", err, drivers.ErrGone)
 }
 
 // receive collects octets until they hold the answer of unit to the request.

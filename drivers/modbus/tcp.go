@@ -32,7 +32,7 @@ func (m *mbap) exchange(ctx context.Context, unit byte, pdu []byte, timeout time
 	defer stop()
 	m.id++
 	if _, err := m.conn.Write(AppendMBAP(nil, m.id, unit, pdu)); err != nil {
-		return nil, fmt.Errorf("%v: %w", err, drivers.ErrGone)
+		return nil, lost(err)
 	}
 	deadline := time.Now().Add(timeout)
 	for {
@@ -56,7 +56,7 @@ func (m *mbap) exchange(ctx context.Context, unit byte, pdu []byte, timeout time
 
 func (m *mbap) fill(ctx context.Context, deadline time.Time) error {
 	if err := m.conn.SetReadDeadline(deadline); err != nil {
-		return fmt.Errorf("%v: %w", err, drivers.ErrGone)
+		return lost(err)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -72,7 +72,7 @@ func (m *mbap) fill(ctx context.Context, deadline time.Time) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return drivers.ErrTimeout
 	}
-	return fmt.Errorf("%v: %w", err, drivers.ErrGone)
+	return lost(err)
 }
 
 // AppendMBAP appends the TCP frame of a PDU to dst.

@@ -12,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
-
 	"postern/drivers/modbus"
 )
 
@@ -73,39 +70,14 @@ func (s *Server) Requests() int {
 // PTY opens a pseudo terminal and returns the path of the end that the master
 // opens as its serial port. Run serves the other end and closes both.
 func (s *Server) PTY() (string, error) {
-	master, tty, err := pty.Open()
+	master, tty, err := openPTY()
 	if err != nil {
 		return "", fmt.Errorf("slave: no pseudo terminal (is /dev/pts mounted?): %w", err)
-	}
-	if err := raw(tty); err != nil {
-		_ = master.Close()
-		_ = tty.Close()
-		return "", fmt.Errorf("slave: %w", err)
 	}
 	// The server keeps the near end open, too: otherwise the far end fails
 	// whenever no master has the port open.
 	s.master, s.tty, s.path = master, tty, tty.Name()
 	return s.path, nil
-}
-
-// raw switches off all that a terminal does to the octets.
-func raw(tty *os.File) error {
-	conn, err := tty.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	err = conn.Control(func(fd uintptr) {
-		var t *unix.Termios
-		if t, inner = unix.IoctlGetTermios(int(fd), unix.TCGETS); inner != nil {
-			return
-		}
-		t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
-		t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-		t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-		inner = unix.IoctlSetTermios(int(fd), unix.TCSETS, t)
-	})
-	return errors.Join(err, inner)
 }
 
 // Run serves the pseudo terminal until ctx is done, and then returns nil.
