@@ -33,7 +33,7 @@ type link struct {
 
 // Pace of acknowledgement requests (XEP-0198 §4).
 const (
-	ackEvery  = 16          // stanzas
+	ackEvery  = 16          // stanzas, fewer when the queue is short
 	ackDelay  = time.Second // when something is unacknowledged
 	maxBatch  = 64          // stanzas in one write
 	pingTries = 2           // unanswered pings that end a link without stream management
@@ -169,7 +169,7 @@ func (w *linkWriter) send() (wrote bool, err error) {
 	}
 	w.unasked += stanzas
 	urged := w.urge.Swap(false)
-	if s.sm.on && w.asked.Load() == 0 && (urged || w.unasked >= ackEvery) {
+	if s.sm.on && w.asked.Load() == 0 && (urged || w.unasked >= s.ackEvery()) {
 		w.unasked = 0
 		w.asked.Store(w.now())
 		w.add(&w.r, appendR)
@@ -189,6 +189,8 @@ func (w *linkWriter) send() (wrote bool, err error) {
 	w.lastWrite = w.now()
 	return true, err
 }
+
+func (s *Session) ackEvery() int { return min(ackEvery, max(1, s.cfg.Queue/2)) }
 
 // settle removes a stanza that cannot be encoded; those behind it are written
 // in the next round.
@@ -276,6 +278,8 @@ func (w *linkWriter) sign() {
 // last stanzas are out.
 func (l *link) serve(ctx context.Context) error {
 	l.start = time.Now()
+	l.s.link.Store(l)
+	defer l.s.link.Store(nil)
 	l.stale.Store(l.resumed)
 	l.probe.Store(l.resumed)
 	up, cancel := context.WithCancelCause(context.Background())

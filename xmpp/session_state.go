@@ -54,6 +54,7 @@ type Session struct {
 	epoch       atomic.Uint32 // of the queue's session
 	present     atomic.Bool   // initial presence was sent
 	ended       atomic.Bool
+	link        atomic.Pointer[link] // while stanzas flow
 	in          atomic.Uint64
 	overflowed  atomic.Uint64
 	unrequested atomic.Uint64
@@ -225,6 +226,7 @@ func (s *Session) Features(name exi.Name) bool {
 }
 
 func (s *Session) flush(ctx context.Context) error {
+	s.urge()
 	if err := s.q.flush(ctx); err != nil {
 		return fmt.Errorf("xmpp: not everything has reached the server: %w", err)
 	}
@@ -233,4 +235,12 @@ func (s *Session) flush(ctx context.Context) error {
 
 func tlsName(cs *tls.ConnectionState) string {
 	return tls.VersionName(cs.Version) + " " + tls.CipherSuiteName(cs.CipherSuite)
+}
+
+// urge makes the writer ask for an acknowledgement now.
+func (s *Session) urge() {
+	if l := s.link.Load(); l != nil {
+		l.urge.Store(true)
+		s.q.signal()
+	}
 }
