@@ -166,7 +166,7 @@ func (l *loader) bus(n, key *node, path string) (Bus, bool) {
 	setDefaults(cfg.Elem())
 	before := len(l.list)
 	l.structs(n, path, " for a bus of type "+typ, reflect.ValueOf(&keys).Elem(), cfg.Elem())
-	if len(l.list) == before {
+	if len(l.list) == before && !keys.Simulate { // a simulated bus needs no port
 		l.validate(n, path, cfg.Elem().Interface())
 	}
 	return Bus{Type: typ, Simulate: keys.Simulate, Config: cfg.Interface()}, true

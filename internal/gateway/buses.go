@@ -3,11 +3,14 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
+	"postern/drivers/modbus"
 	"postern/internal/config"
 )
 
@@ -20,6 +23,7 @@ type i2cConfig struct {
 func busKinds() []config.BusKind {
 	return []config.BusKind{
 		{Type: "i2c", Doc: "an I2C bus under a name of its own", New: func() any { return new(i2cConfig) }, Direct: directI2C},
+		{Type: "modbus", Doc: "a Modbus line: a serial port or a TCP connection, with its units", New: func() any { return new(modbus.BusConfig) }},
 	}
 }
 
@@ -30,89 +34,51 @@ func directI2C(name string) bool {
 	return strings.HasPrefix(name, "/dev/") || name != "" && strings.Trim(name, "0123456789") == ""
 }
 
-// bench simulates what devices sit on. It is safe for concurrent use.
-type bench struct {
-	mu    sync.Mutex
-	i2c   map[string]*i2c.Sim
-	taken map[string]map[uint16]bool
-	lines map[string]*gpio.SimLine
-}
-
-func newBench() *bench {
-	return &bench{i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{}}
-}
-
-func (b *bench) i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	bus := b.i2c[name]
-	if bus == nil {
-		bus = i2c.NewSim(name)
-		b.i2c[name], b.taken[name] = bus, map[uint16]bool{}
-	}
-	if !b.taken[name][address] {
-		bus.Attach(address, sim())
-		b.taken[name][address] = true
-	}
-	return bus, nil
-}
-
-func (b *bench) gpioLine(name string) (gpio.Line, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	l := b.lines[name]
-	if l == nil {
-		l = gpio.NewSimLine(name)
-		b.lines[name] = l
-	} else {
-		l.Reopen()
-	}
-	return l, nil
-}
-
-// line returns a simulated line that a device was opened on, or nil.
-func (b *bench) line(name string) *gpio.SimLine {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.lines[name]
-}
-
-func (b *bench) close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var errs []error
-	for _, bus := range b.i2c {
-		errs = append(errs, bus.Close())
-	}
-	b.i2c, b.taken = map[string]*i2c.Sim{}, map[string]map[uint16]bool{}
-	return errors.Join(errs...)
-}
-
 // plant is the real hardware: each bus is opened once, when the first device
-// needs it, and stays open until the end. It is safe for concurrent use.
+// needs it, and stays open until its configuration changes or the end. It is
+// safe for concurrent use.
 type plant struct {
-	mu    sync.Mutex
-	named map[string]config.Bus
-	i2c   map[string]i2c.BusCloser
+	log *slog.Logger
+
+	mu     sync.Mutex
+	named  map[string]config.Bus
+	i2c    map[string]i2c.BusCloser
+	modbus map[string]masters
 }
 
-func newPlant(named map[string]config.Bus) *plant {
-	return &plant{named: named, i2c: map[string]i2c.BusCloser{}}
+// masters is an open Modbus line and what it was opened with.
+type masters struct {
+	*modbus.Client
+	config modbus.BusConfig
 }
 
-// use replaces the names of buses. Buses that are open stay open.
+func newPlant(log *slog.Logger) *plant {
+	return &plant{log: log, i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
+}
+
+// use replaces the names of buses. Lines that changed are closed: their
+// devices are by now.
 func (p *plant) use(named map[string]config.Bus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.named = named
+	for name, m := range p.modbus {
+		if c, ok := named[name].Config.(*modbus.BusConfig); ok && reflect.DeepEqual(*c, m.config) {
+			continue
+		}
+		if err := m.Close(); err != nil {
+			p.log.Warn("a line was not closed cleanly", "bus", name, "err", err)
+		}
+		delete(p.modbus, name)
+	}
 }
 
 func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	device := name
-	if b, ok := p.named[name]; ok {
-		device = b.Config.(*i2cConfig).Device
+	if c, ok := p.named[name].Config.(*i2cConfig); ok {
+		device = c.Device
 	}
 	if bus := p.i2c[device]; bus != nil {
 		return bus, nil
@@ -127,6 +93,25 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 
 func (p *plant) gpioLine(name string) (gpio.Line, error) { return gpio.Open(name) }
 
+func (p *plant) modbusLine(name string, _ byte, _ func() *modbus.Image) (*modbus.Client, func() error, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keep := func() error { return nil } // other units are on the line
+	if m, ok := p.modbus[name]; ok {
+		return m.Client, keep, nil
+	}
+	c, ok := p.named[name].Config.(*modbus.BusConfig)
+	if !ok {
+		return nil, nil, fmt.Errorf("there is no Modbus line %q", name)
+	}
+	client, err := modbus.Dial(*c, p.log.With("bus", name))
+	if err != nil {
+		return nil, nil, fmt.Errorf("bus %s: %w", name, err)
+	}
+	p.modbus[name] = masters{client, *c}
+	return client, keep, nil
+}
+
 func (p *plant) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,6 +119,9 @@ func (p *plant) close() error {
 	for _, b := range p.i2c {
 		errs = append(errs, b.Close())
 	}
-	p.i2c = map[string]i2c.BusCloser{}
+	for _, m := range p.modbus {
+		errs = append(errs, m.Close())
+	}
+	p.i2c, p.modbus = map[string]i2c.BusCloser{}, map[string]masters{}
 	return errors.Join(errs...)
 }

@@ -17,8 +17,10 @@ import (
 	"postern/internal/live"
 	"postern/internal/local"
 	"postern/internal/node"
+	"postern/internal/store"
 	"postern/sensors"
 	"postern/xmpp"
+	"postern/xmpp/roster"
 )
 
 // Options say what a Gateway is made of.
@@ -29,6 +31,8 @@ type Options struct {
 	// Socket is the path of the local door; empty: the configuration's, else
 	// local.Path("postern").
 	Socket string
+	// Session changes the configuration of the session. nil: nothing.
+	Session func(*xmpp.Config)
 }
 
 // Gateway is a running configuration. Make one with New, then Run it once.
@@ -43,7 +47,9 @@ type Gateway struct {
 	sensors *sensors.Service
 	control *control.Service
 	session *xmpp.Session
+	roster  *roster.Service
 	access  *accessSwitch
+	db      *store.DB
 
 	// mu guards what a reload replaces, for the status.
 	mu   sync.Mutex
@@ -69,7 +75,7 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 	}
 	g.hw = newHardware(g.log)
 	if err := g.build(ctx); err != nil {
-		return nil, errors.Join(err, g.hw.closeAll(), g.door.Close())
+		return nil, errors.Join(err, g.hw.closeAll(), g.closeStore(), g.door.Close())
 	}
 	return g, nil
 }
@@ -92,6 +98,13 @@ func (g *Gateway) build(ctx context.Context) error {
 			return err
 		}
 	}
+	dir, err := StateDirectory(g.cfg.State.Directory, "postern")
+	if err != nil {
+		return err
+	}
+	if g.db, err = OpenStore(ctx, dir, g.log.With("part", "store")); err != nil {
+		return err
+	}
 	t, err := tree(g.cfg, g.hw)
 	if err != nil {
 		return err
@@ -107,15 +120,15 @@ func (g *Gateway) build(ctx context.Context) error {
 	}
 	g.sensors, err = sensors.New(sensors.Config{
 		Setup: g.sensorSetup(g.cfg, t), Live: g.live, Sender: g.session,
-		Logger: g.log.With("part", "sensors"), LegacyPeers: g.legacy,
+		Logger: g.log.With("part", "sensors"), LegacyPeers: g.legacy, ClockSane: clockSane,
 	})
 	if err != nil {
 		return err
 	}
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
-		Logger: g.log.With("part", "control"),
-		Age:    func(st *xmpp.Stanza) time.Duration { return st.Age(time.Now()) },
+		Logger:    g.log.With("part", "control"),
+		ClockSane: clockSane, Auditor: newAuditor(g.db, g.log.With("part", "audit")),
 	})
 	if err != nil {
 		return err
@@ -165,7 +178,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
-	return errors.Join(err, g.hw.closeAll())
+	return errors.Join(err, g.hw.closeAll(), g.closeStore())
+}
+
+func (g *Gateway) closeStore() error {
+	if g.db == nil {
+		return nil
+	}
+	return g.db.Close()
 }
 
 // runControl runs the control room and leaves the outputs safe when it ends:

@@ -45,7 +45,7 @@ type fingerprint struct {
 }
 
 func newHardware(log *slog.Logger) *hardware {
-	return &hardware{log: log, bench: newBench(), plant: newPlant(nil), devices: map[string]*opened{}}
+	return &hardware{log: log, bench: newBench(), plant: newPlant(log), devices: map[string]*opened{}}
 }
 
 // simulated tells whether the configuration wants a node simulated, and its

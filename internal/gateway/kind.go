@@ -11,6 +11,7 @@ import (
 	"postern/drivers"
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
+	"postern/drivers/modbus"
 	"postern/internal/config"
 )
 
@@ -31,6 +32,9 @@ type env interface {
 	i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error)
 	// gpioLine returns a line. The device owns it.
 	gpioLine(name string) (gpio.Line, error)
+	// modbusLine returns the master of the line called name. A simulated one
+	// has the unit that sim makes. release is called when the device is closed.
+	modbusLine(name string, unit byte, sim func() *modbus.Image) (c *modbus.Client, release func() error, err error)
 }
 
 // described is what every device of Postern is.
@@ -70,6 +74,34 @@ func line[C any, D described](name, doc string, open func(context.Context, gpio.
 	}
 	return k.describing()
 }
+
+// modbusUnit is a unit on a Modbus line.
+func modbusUnit(name, doc string) kind {
+	k := base[modbus.Config](name, doc, "modbus")
+	k.simulable = true
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*modbus.Config)
+		client, release, err := e.modbusLine(c.Bus, byte(c.Unit), func() *modbus.Image { return modbus.Simulate(c) })
+		if err != nil {
+			return nil, err
+		}
+		d, err := modbus.Open(ctx, client, c)
+		if err != nil {
+			return nil, errors.Join(err, release())
+		}
+		return unit{d, release}, nil
+	}
+	return k.describing()
+}
+
+// unit is a Modbus device that lets go of its line when it is closed.
+type unit struct {
+	*modbus.Device
+	release func() error
+}
+
+// Close implements drivers.Device.
+func (u unit) Close() error { return errors.Join(u.Device.Close(), u.release()) }
 
 // machine is a kind that needs nothing but the machine. It is never simulated,
 // and its channels depend on the machine.
@@ -113,7 +145,7 @@ func (k kind) describing() kind {
 
 // channelsOf opens a throw-away simulated device and asks for its channels.
 func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cfg any) ([]drivers.Channel, error) {
-	b := newBench()
+	b := paper{newBench()}
 	defer b.close()
 	d, err := open(context.Background(), b, cfg)
 	if err != nil {

@@ -16,6 +16,7 @@ func kinds() []kind {
 		i2cChip("mcp9808", "Microchip MCP9808: precise thermometer", mcp9808.Open, mcp9808.Simulate),
 		line("contact", "door contact, button or pulse output on a GPIO line", gpio.OpenContact),
 		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
+		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}
 }

@@ -76,5 +76,8 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.Handler = mux
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
+	if g.opt.Session != nil {
+		g.opt.Session(&c)
+	}
 	return xmpp.NewSession(c)
 }
