@@ -1,13 +1,33 @@
 // Package schemas holds Postern's own XML Schema files for the namespaces of
-// XMPP and compiles them to the grammars that an EXI stream between two ends
-// that both have these files is coded with (XEP-0322 §2.2).
+// XMPP and compiles them to the grammars of an EXI stream between two ends
+// that both have these files (XEP-0322 §2.2).
 //
-// The files describe the protocols for coding, not for validation: what is
-// typed in a protocol is typed here (numbers, times, flags, closed
-// vocabularies, the characters that addresses and identifiers are made of),
-// free text is free, and wildcards stand where protocols are extended. What
-// they do not foresee can still be coded, at a greater cost, with any stream
-// that is not strict.
+// The files describe the protocols for coding, not for validation: what a
+// protocol types is typed here (numbers, times, flags, closed vocabularies, the
+// characters that addresses and identifiers are mostly made of), free text is
+// free, and wildcards stand where protocols are extended. Everything else can
+// still be coded, at a greater cost, on a stream that is not strict:
+// characters outside a restricted set by an escape, values that do not fit
+// their type as text, elements and attributes that no file foresees with their
+// names.
+//
+// # How the files keep stanzas small
+//
+// An event code takes as many bits as the state it is coded in has choices,
+// so:
+//
+//   - Only what may stand at the first level of a stream after login is a
+//     global element; payloads are local elements of named groups, which the
+//     content of message, presence and iq refers to. A payload costs 4 to 7
+//     bits there instead of a qualified name.
+//   - Behind the first payload of a stanza few choices remain, so that its end
+//     costs 2 bits. What else may follow takes the wildcard.
+//   - A required attribute ends the choices in front of it. The id and type of
+//     an iq are required by RFC 6120; message requires to as well, since the
+//     few messages without it can be coded as a deviation.
+//   - The fields of a read-out declare the field types and the quality flags
+//     that a gateway sets. The others (estimates, invoices, end of series) are
+//     coded with their names.
 //
 // Octets are part of the contract: the two ends name each file by its
 // namespace, size and MD5, so a change of white space is a different schema.
@@ -24,7 +44,7 @@ import (
 	"postern/exi/xsd"
 )
 
-//go:embed xsd/*.xsd
+//go:embed xsd/*.xsd negotiation/*.xsd
 var files embed.FS
 
 // File is one schema document.
@@ -39,15 +59,24 @@ const ID = "urn:postern:exi:1"
 
 // Files returns the documents of the set in ascending order of their
 // namespaces, the order in which XEP-0322 imports them into the canonical
-// schema.
-func Files() []File {
-	entries, err := fs.ReadDir(files, "xsd")
+// schema. They cover what an EXI stream on the ordinary port carries once it
+// is compressed.
+func Files() []File { return folder("xsd") }
+
+// Negotiation returns further documents for what is exchanged before that:
+// STARTTLS, SASL, compression and the setup of EXI itself. They are of use
+// where these travel in EXI, too, as they do on a dedicated port, and to
+// tools. They refer to documents of Files.
+func Negotiation() []File { return folder("negotiation") }
+
+func folder(dir string) []File {
+	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
 		panic("schemas: " + err.Error()) // embedded: cannot happen
 	}
 	all := make([]File, 0, len(entries))
 	for _, e := range entries {
-		text, err := files.ReadFile("xsd/" + e.Name())
+		text, err := files.ReadFile(dir + "/" + e.Name())
 		if err != nil {
 			panic("schemas: " + err.Error())
 		}
@@ -58,7 +87,7 @@ func Files() []File {
 }
 
 // target reads the target namespace off a document. The files are ours, so
-// looking for the attribute is enough; a test compares with the real parser.
+// looking for the attribute is enough.
 func target(text []byte) string {
 	_, rest, _ := strings.Cut(string(text[:min(len(text), 400)]), `targetNamespace="`)
 	ns, _, _ := strings.Cut(rest, `"`)
@@ -66,26 +95,37 @@ func target(text []byte) string {
 }
 
 // compiled is compiled at most once: a Schema is immutable and can be shared.
-var compiled = sync.OnceValues(func() (*exi.Schema, error) { return Compile() })
+var compiled = sync.OnceValues(Compile)
 
-// Set returns the grammars of all documents of the set. They are compiled at
-// the first call, which takes some milliseconds, and shared by all callers.
+// Set returns the grammars of Files. They are compiled at the first call, which
+// takes some milliseconds, and shared by all callers.
 func Set() (*exi.Schema, error) { return compiled() }
 
-// Compile compiles the whole set anew. Use Set, except to measure.
+// Compile compiles Files anew. Use Set, except to measure.
 func Compile() (*exi.Schema, error) {
-	sub, err := fs.Sub(files, "xsd")
-	if err != nil {
-		return nil, err
+	s, err := compile(Files(), nil)
+	if err == nil {
+		s.ID = ID
 	}
+	return s, err
+}
+
+// CompileWithNegotiation compiles Files and Negotiation together.
+func CompileWithNegotiation() (*exi.Schema, error) {
+	s, err := compile(Files(), Negotiation())
+	if err == nil {
+		s.ID = ID + ":negotiation"
+	}
+	return s, err
+}
+
+func compile(stream, negotiation []File) (*exi.Schema, error) {
 	var names []string
-	for _, f := range Files() {
-		names = append(names, f.Name)
+	for _, f := range stream {
+		names = append(names, "xsd/"+f.Name)
 	}
-	s, err := xsd.Compile(xsd.FS(sub), names...)
-	if err != nil {
-		return nil, err
+	for _, f := range negotiation {
+		names = append(names, "negotiation/"+f.Name)
 	}
-	s.ID = ID
-	return s, nil
+	return xsd.Compile(xsd.FS(files), names...)
 }
