@@ -59,9 +59,9 @@ type Config struct {
 // Limits bound what peers can make the gateway do. Zero fields take the
 // default in brackets.
 type Limits struct {
-	PerPeer int           // read-outs of one JID under way or queued [16]
+	PerPeer int           // queued read-outs of one JID [16] (0323-D13)
 	Total   int           // read-outs under way or queued [256]
-	Running int           // read-outs that wait for devices at a time [8]
+	Running int           // read-outs that wait for devices at a time [64]
 	Names   int           // nodes and fields named in one request [1000]
 	Octets  int           // size of one fields element as XML [10000] (0323-D17)
 	Grace   time.Duration // how long an answer waits for data to go with it [20 ms]
@@ -129,7 +129,7 @@ func (l *Limits) fill() {
 	}
 	or(&l.PerPeer, 16)
 	or(&l.Total, 256)
-	or(&l.Running, 8)
+	or(&l.Running, 64)
 	or(&l.Names, 1000)
 	or(&l.Octets, 10_000)
 	if l.Grace <= 0 {

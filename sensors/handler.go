@@ -20,13 +20,17 @@ func (s *Service) handleReq(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload,
 		return nil, s.refusal(st, err)
 	}
 	if delay := r.plan.req.When.Sub(s.cfg.Now()); !r.plan.req.When.IsZero() && delay > 0 {
-		return s.postpone(r, delay)
+		p, err := s.postpone(r, delay)
+		return p, s.refusal(st, err)
 	}
 	r.answer = st.Reply(xmpp.Result, mark{name: nameAccepted, seq: r.key.seq})
 	if s.ready(ctx, r) || s.desk.start(r, s.work) {
 		return nil, xmpp.ErrLater
 	}
 	// Everybody is busy: 0323-R08.
+	if err := s.desk.park(r); err != nil {
+		return nil, s.refusal(st, err)
+	}
 	r.answer.Payload, r.tell = mark{name: nameAccepted, seq: r.key.seq, queued: true}, true
 	if err := s.cfg.Sender.Send(ctx, r.answer); err != nil {
 		s.desk.finish(r)
@@ -88,6 +92,9 @@ func (s *Service) ready(ctx context.Context, r *readout) bool {
 
 // postpone keeps a read-out until its time (0323-R08).
 func (s *Service) postpone(r *readout, delay time.Duration) (xmpp.Payload, error) {
+	if err := s.desk.park(r); err != nil {
+		return nil, err
+	}
 	r.tell = true
 	s.desk.mu.Lock()
 	defer s.desk.mu.Unlock()

@@ -48,7 +48,8 @@ type readout struct {
 	timer *time.Timer // until when
 
 	// guarded by desk.mu
-	stage stage
+	stage  stage
+	parked bool // counts as one of its requester's queued read-outs
 }
 
 // desk keeps the read-outs that are not finished, within the limits.
@@ -57,7 +58,7 @@ type desk struct {
 
 	mu      sync.Mutex
 	open    map[key]*readout
-	perPeer map[string]int // by bare JID
+	perPeer map[string]int // queued read-outs by bare JID
 	line    []*readout     // queued without when, first come first served
 	busy    int            // goroutines at work
 	closed  bool
@@ -77,14 +78,36 @@ func (k *desk) enter(r *readout) error {
 		return xmpp.NewError(xmpp.ResourceConstraint, "the gateway is not ready to read").WithType(xmpp.Wait)
 	case k.open[r.key] != nil: // 0323-D14
 		return xmpp.NewError(xmpp.BadRequest, "a read-out with this seqnr is still going on")
-	case k.perPeer[r.bare] >= k.limits.PerPeer: // 0323-D13
-		return xmpp.NewError(xmpp.ResourceConstraint, "too many of your read-outs are going on; wait for their end").WithType(xmpp.Wait)
 	case len(k.open) >= k.limits.Total:
 		return xmpp.NewError(xmpp.ResourceConstraint, "too many read-outs are going on; try again later").WithType(xmpp.Wait)
 	}
 	k.open[r.key] = r
-	k.perPeer[r.bare]++
 	return nil
+}
+
+// park counts r among the queued read-outs of its requester, or takes it off
+// the desk because there are too many (0323-D13).
+func (k *desk) park(r *readout) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.perPeer[r.bare] >= k.limits.PerPeer {
+		k.remove(r)
+		return xmpp.NewError(xmpp.ResourceConstraint, "too many of your read-outs are waiting; try again when some have ended").WithType(xmpp.Wait)
+	}
+	k.perPeer[r.bare]++
+	r.parked = true
+	return nil
+}
+
+// unpark ends park. k.mu is held.
+func (k *desk) unpark(r *readout) {
+	if !r.parked {
+		return
+	}
+	r.parked = false
+	if k.perPeer[r.bare]--; k.perPeer[r.bare] <= 0 {
+		delete(k.perPeer, r.bare)
+	}
 }
 
 // drop takes r off the desk unless its end marker is on the way. It reports
@@ -110,9 +133,7 @@ func (k *desk) remove(r *readout) {
 		r.timer.Stop()
 	}
 	delete(k.open, r.key)
-	if k.perPeer[r.bare]--; k.perPeer[r.bare] <= 0 {
-		delete(k.perPeer, r.bare)
-	}
+	k.unpark(r)
 }
 
 // advance moves r to the next stage; false when it was stopped meanwhile.
@@ -123,6 +144,7 @@ func (k *desk) advance(r *readout, to stage) bool {
 		return false
 	}
 	r.stage = to
+	k.unpark(r)
 	return true
 }
 

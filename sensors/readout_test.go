@@ -269,7 +269,7 @@ func Test0323D13_LimitsPerRequester(t *testing.T) {
 		}
 		for i, c := range []struct{ from, want string }{
 			{alice, "queued"}, {"alice@example.org/other", "queued"}, {alice, "<error type='wait'><resource-constraint"},
-			{bob, "queued"}, {bob, "resource-constraint"},
+			{bob, "queued"}, {bob, "resource-constraint"}, // three in total
 		} {
 			if got := ask(c.from, i); !strings.Contains(got, c.want) {
 				t.Errorf("%d: %s", i, got)
