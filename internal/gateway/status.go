@@ -131,10 +131,12 @@ func problems(gw *local.Gateway) []string {
 // Memory tells what this process uses.
 func Memory() local.Memory {
 	m := local.Memory{Limit: debug.SetMemoryLimit(-1), Anonymous: procKB("/proc/self/status", "RssAnon:") << 10}
-	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}}
 	metrics.Read(s)
-	if s[0].Value.Kind() == metrics.KindUint64 {
-		m.Heap = s[0].Value.Uint64()
+	for i, to := range []*uint64{&m.Heap, &m.Goroutines} {
+		if s[i].Value.Kind() == metrics.KindUint64 {
+			*to = s[i].Value.Uint64()
+		}
 	}
 	return m
 }

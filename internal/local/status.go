@@ -25,6 +25,8 @@ type Memory struct {
 	Anonymous uint64 `json:"anonymous"` // RssAnon
 	Heap      uint64 `json:"heap"`
 	Limit     int64  `json:"limit"` // GOMEMLIMIT
+	// Goroutines should stay about the same while nothing changes.
+	Goroutines uint64 `json:"goroutines"`
 }
 
 // Gateway is the state of postern run.
