@@ -38,8 +38,13 @@ func (s *Session) route(ctx context.Context, l *link, d *exi.Doc, c exi.Cursor) 
 	if j.err == nil {
 		j.err = checkStanza(st)
 	}
+	q := s.worker(st)
+	if st.Kind != Presence && len(q) >= s.cfg.Backlog {
+		s.overflow(ctx, j)
+		return
+	}
 	select {
-	case s.worker(st) <- j:
+	case q <- j:
 	default:
 		s.overflow(ctx, j)
 	}
@@ -66,7 +71,7 @@ func checkStanza(st *Stanza) error {
 
 // worker returns the queue for a sender: always the same for one account, so
 // that its stanzas are handled in order (RFC 6120 §10.1).
-func (s *Session) worker(st *Stanza) chan<- job {
+func (s *Session) worker(st *Stanza) chan job {
 	if len(s.workers) == 1 {
 		return s.workers[0]
 	}

@@ -19,6 +19,10 @@ import (
 // record with the target ".").
 var ErrNoService = errors.New("xmpp: the domain offers no XMPP service")
 
+// presenceRoom is how much more presence than other stanzas may wait: what a
+// contact's presence was is not asked for again.
+const presenceRoom = 4
+
 // run owns every goroutine: the workers live as long as it, reader, writer and
 // OnOnline as long as a connection.
 func (s *Session) run(ctx context.Context) error {
@@ -27,7 +31,7 @@ func (s *Session) run(ctx context.Context) error {
 	}
 	var workers sync.WaitGroup
 	for range s.cfg.Workers {
-		q := make(chan job, s.cfg.Backlog)
+		q := make(chan job, presenceRoom*s.cfg.Backlog)
 		s.workers = append(s.workers, q)
 		workers.Go(func() { s.work(ctx, q) })
 	}

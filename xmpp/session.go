@@ -49,8 +49,9 @@ type Config struct {
 	// of one account always go to the same worker. 0: 4.
 	Workers int
 	// Backlog bounds the stanzas waiting for one worker. When it is full, iqs
-	// and messages are answered resource-constraint and presence is dropped
-	// and logged: the reader never waits, so replies always get through. 0: 64.
+	// and messages are answered resource-constraint; presence is dropped and
+	// logged when four times as much is waiting. The reader never waits, so
+	// replies always get through. 0: 64.
 	Backlog int
 	// Queue bounds the stanzas not yet written or not yet acknowledged. When it
 	// is full, Send waits. 0: 512.
