@@ -223,10 +223,6 @@ func (s *Service) set(j *job, w *write) error {
 	return setter.Set(ctx, w.param.TargetChannel(), w.value)
 }
 
-// readBackAge is how long readings taken after a write stand for the present;
-// the sensor room replaces them at its own pace.
-const readBackAge = time.Minute
-
 // publish tells the rest of the gateway about the outputs: what reading them
 // back gives, else the value written as an estimate. attempted may hold one
 // write more than written: one that failed and left the output in a state
@@ -245,7 +241,7 @@ func (s *Service) publish(ctx context.Context, st *state, written, attempted []w
 		samples, err := s.readBack(ctx, st, name)
 		if err == nil {
 			for _, n := range st.serves[name] {
-				s.cfg.Live.PutSamples(n, samples, s.clockFlag(), readBackAge)
+				s.cfg.Live.PutSamples(n, samples, s.clockFlag(), live.SameAge)
 			}
 		}
 		for i, w := range attempted {

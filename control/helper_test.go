@@ -139,15 +139,14 @@ func (j *journal) add(s string) {
 
 // panel is a simulated device with outputs. It logs what is written.
 type panel struct {
-	mu     sync.Mutex
-	log    *journal
-	name   string
-	state  map[string]drivers.Value
-	fail   map[string]error
-	delay  time.Duration
-	lie    bool // reads back something else
-	blind  bool // cannot be read
-	closed bool
+	mu    sync.Mutex
+	log   *journal
+	name  string
+	state map[string]drivers.Value
+	fail  map[string]error
+	delay time.Duration
+	lie   bool // reads back something else
+	blind bool // cannot be read
 }
 
 func newPanel(name string, log *journal) *panel {

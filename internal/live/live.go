@@ -22,6 +22,10 @@ type Reading struct {
 	Err error
 }
 
+// SameAge as a MaxAge keeps that of the reading replaced; a minute where there
+// was none.
+const SameAge = -1
+
 // Fresh reports whether the reading may stand for the state at now.
 func (r *Reading) Fresh(now time.Time) bool {
 	return r.Err == nil && r.Quality.Usable() && (r.MaxAge == 0 || now.Sub(r.Time) <= r.MaxAge)
@@ -59,7 +63,9 @@ func (s *Store) Get(r node.Ref, name string) (rd Reading, ok bool) {
 	return rd, ok
 }
 
-// Put stores a reading and tells the observers before it returns.
+// Put stores a reading and tells the observers before it returns. A reading
+// that was taken before the one stored is dropped: a slow poll must not undo
+// what a write has just read back.
 func (s *Store) Put(r node.Ref, name string, rd Reading) {
 	if rd.Quality == 0 {
 		rd.Quality = AutomaticReadout
@@ -73,11 +79,27 @@ func (s *Store) Put(r node.Ref, name string, rd Reading) {
 		s.nodes[r] = m
 	}
 	old := m[name]
+	if older(rd.Time, old.Time) {
+		s.mu.Unlock()
+		return
+	}
+	if rd.MaxAge == SameAge {
+		rd.MaxAge = old.MaxAge
+		if old.Time.IsZero() {
+			rd.MaxAge = time.Minute
+		}
+	}
 	m[name] = rd
 	s.mu.Unlock()
 	for _, o := range s.observers {
 		o.f(Change{Ref: r, Name: name, Old: old, New: rd})
 	}
+}
+
+// older reports whether a was before b. Only monotonic readings can tell: the
+// wall clock may have been set back in between.
+func older(a, b time.Time) bool {
+	return a.Before(b) && a != a.Round(0) && b != b.Round(0)
 }
 
 // Fail marks a reading as failed: the last value stays, flagged Missing and

@@ -31,6 +31,21 @@ func TestPutGetObserve(t *testing.T) {
 	}
 }
 
+// A slow poll that began before a write must not undo it; a wall clock set
+// back loses nothing.
+func TestOlderReadingsAreDropped(t *testing.T) {
+	s, now := New(), time.Now()
+	s.Put(room, "on", Reading{Value: drivers.Bool(true), Time: now, MaxAge: time.Hour})
+	s.Put(room, "on", Reading{Value: drivers.Bool(false), Time: now.Add(-time.Second)})
+	if rd, _ := s.Get(room, "on"); rd.Value != drivers.Bool(true) {
+		t.Error("an older reading won")
+	}
+	s.Put(room, "on", Reading{Value: drivers.Bool(false), Time: now.Add(-time.Hour).Round(0), MaxAge: SameAge})
+	if rd, _ := s.Get(room, "on"); rd.Value != drivers.Bool(false) || rd.MaxAge != time.Hour {
+		t.Errorf("%+v", rd)
+	}
+}
+
 // A failure keeps the last value, and shows that it is none.
 func TestFail(t *testing.T) {
 	s, now := New(), time.Now()
