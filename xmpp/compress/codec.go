@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"mellium.im/xmpp/jid"
@@ -17,14 +18,52 @@ import (
 // first-level element, streamStart and streamEnd in place of the root's tags.
 // It implements xmpp.Codec; reading and writing may go on at the same time.
 type Codec struct {
-	enc *exi.Encoder
-	dec *exi.Decoder
-	win *window // nil without a kept window
-
-	start exi.Doc // the peer's streamStart
-	out   exi.Doc // ours
+	engine *engine
+	enc    *exi.Encoder // nil: taken from the engine for each body
+	dec    *exi.Decoder
+	win    *window // nil without a kept window
 
 	sent atomic.Int64 // octets
+}
+
+// engine lends encoders and decoders to the streams of one configuration that
+// keep nothing from body to body, so that idle ones cost no tables.
+type engine struct {
+	opts       exi.Options
+	encs, decs sync.Pool
+}
+
+func newEngine(p Params, s *exi.Schema, lim exi.Limits) (*engine, error) {
+	if err := p.legal(); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	g := &engine{opts: p.options(s, lim)}
+	enc, err := exi.NewEncoder(g.opts)
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	dec, err := exi.NewDecoder(g.opts)
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	g.encs.Put(enc)
+	g.decs.Put(dec)
+	return g, nil
+}
+
+// encoder lends an encoder; making another cannot fail once newEngine has not.
+func (g *engine) encoder() (*exi.Encoder, error) {
+	if e, ok := g.encs.Get().(*exi.Encoder); ok {
+		return e, nil
+	}
+	return exi.NewEncoder(g.opts)
+}
+
+func (g *engine) decoder() (*exi.Decoder, error) {
+	if d, ok := g.decs.Get().(*exi.Decoder); ok {
+		return d, nil
+	}
+	return exi.NewDecoder(g.opts)
 }
 
 // DefaultLimits are what a stream accepts of one stanza.
@@ -37,27 +76,32 @@ func DefaultLimits() exi.Limits {
 
 // NewCodec returns the codec of an agreed configuration.
 func NewCodec(p Params, s *exi.Schema, lim exi.Limits) (*Codec, error) {
-	if err := p.legal(); err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
-	}
-	o := p.options(s, lim)
-	enc, err := exi.NewEncoder(o)
+	g, err := newEngine(p, s, lim)
 	if err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
+		return nil, err
 	}
-	dec, err := exi.NewDecoder(o)
-	if err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
+	return g.codec(p)
+}
+
+// codec returns a codec of the engine's configuration.
+func (g *engine) codec(p Params) (*Codec, error) {
+	c := &Codec{engine: g}
+	if !p.SessionWide && !p.Window {
+		return c, nil
 	}
-	c := &Codec{enc: enc, dec: dec}
+	var err error
+	if c.enc, err = exi.NewEncoder(g.opts); err != nil {
+		return nil, err
+	}
+	if c.dec, err = exi.NewDecoder(g.opts); err != nil {
+		return nil, err
+	}
 	c.enc.Keep(p.SessionWide)
 	c.dec.Keep(p.SessionWide)
 	if p.Window {
-		if c.win, err = newWindow(lim); err != nil {
-			return nil, err
-		}
+		c.win, err = newWindow(g.opts.Limits)
 	}
-	return c, nil
+	return c, err
 }
 
 // Name returns "exi".
@@ -65,12 +109,13 @@ func (c *Codec) Name() string { return "exi" }
 
 // AppendOpen appends streamStart, behind which all tables are new (0322-R35).
 func (c *Codec) AppendOpen(dst []byte, h xmpp.Header) ([]byte, error) {
-	c.enc.Reset()
+	if c.enc != nil {
+		c.enc.Reset()
+	}
 	if c.win != nil {
 		c.win.resetWrite()
 	}
-	d := &c.out
-	d.Reset()
+	d := new(exi.Doc)
 	d.Start(nameStreamStart)
 	attr := func(name exi.Name, s string) {
 		if s != "" {
@@ -102,11 +147,17 @@ func (c *Codec) AppendOpen(dst []byte, h xmpp.Header) ([]byte, error) {
 // are unchanged, so that the stream goes on without the element.
 func (c *Codec) AppendElement(dst []byte, d *exi.Doc) ([]byte, error) {
 	n := len(dst)
-	var err error
+	enc, err := c.enc, error(nil)
+	if enc == nil {
+		if enc, err = c.engine.encoder(); err != nil {
+			return dst, err
+		}
+		defer c.engine.encs.Put(enc)
+	}
 	if c.win != nil {
-		dst, err = c.win.append(dst, c.enc, d)
+		dst, err = c.win.append(dst, enc, d)
 	} else {
-		dst, err = c.enc.Append(dst, d)
+		dst, err = enc.Append(dst, d)
 	}
 	c.sent.Add(int64(len(dst) - n))
 	return dst, err
@@ -121,14 +172,17 @@ func (c *Codec) AppendClose(dst []byte) ([]byte, error) {
 
 // ReadOpen reads the peer's streamStart.
 func (c *Codec) ReadOpen(r *bufio.Reader) (h xmpp.Header, err error) {
-	c.dec.Reset()
+	if c.dec != nil {
+		c.dec.Reset()
+	}
 	if c.win != nil {
 		c.win.resetRead()
 	}
-	if err := c.read(r, &c.start); err != nil {
+	var start exi.Doc
+	if err := c.read(r, &start); err != nil {
 		return h, err
 	}
-	root := c.start.Root()
+	root := start.Root()
 	if root.Name() != nameStreamStart {
 		return h, xmpp.NewStreamError("bad-format", "streamStart expected")
 	}
@@ -186,11 +240,21 @@ func (c *Codec) ReadElement(r *bufio.Reader, d *exi.Doc) error {
 }
 
 func (c *Codec) read(r *bufio.Reader, d *exi.Doc) error {
-	var err error
+	// A stream spends its life waiting here; it needs a decoder only then.
+	if _, err := r.Peek(1); err != nil {
+		return fmt.Errorf("compress: reading: %w", err)
+	}
+	dec, err := c.dec, error(nil)
+	if dec == nil {
+		if dec, err = c.engine.decoder(); err != nil {
+			return err
+		}
+		defer c.engine.decs.Put(dec)
+	}
 	if c.win != nil {
-		err = c.win.decode(r, c.dec, d)
+		err = c.win.decode(r, dec, d)
 	} else {
-		err = c.dec.Decode(r, d)
+		err = dec.Decode(r, d)
 	}
 	if err == nil {
 		return nil

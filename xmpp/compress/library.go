@@ -44,6 +44,27 @@ type grammarSet struct {
 	once   sync.Once
 	schema *exi.Schema
 	err    error
+
+	mu      sync.Mutex
+	engines map[Params]*engine
+}
+
+// engine returns the shared engine of a configuration with these grammars.
+func (g *grammarSet) engine(p Params, lim exi.Limits) (*engine, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e := g.engines[p]; e != nil {
+		return e, nil
+	}
+	e, err := newEngine(p, g.schema, lim)
+	if err != nil {
+		return nil, err
+	}
+	if g.engines == nil || len(g.engines) >= maxGrammars {
+		g.engines = make(map[Params]*engine) // options are the client's choice
+	}
+	g.engines[p] = e
+	return e, nil
 }
 
 // Bounds of a Library.
@@ -143,6 +164,14 @@ func (l *Library) Upload(text []byte) (Ref, error) {
 // Grammars returns the grammars of a set of schemas that the library has. The
 // order of refs does not matter. Sets are compiled once and shared.
 func (l *Library) Grammars(refs []Ref) (*exi.Schema, error) {
+	set, err := l.set(refs)
+	if err != nil {
+		return nil, err
+	}
+	return set.schema, nil
+}
+
+func (l *Library) set(refs []Ref) (*grammarSet, error) {
 	refs = slices.Clone(refs)
 	// Ascending by namespace: the order of the canonical schema (0322-R50).
 	slices.SortFunc(refs, byNamespace)
@@ -168,7 +197,7 @@ func (l *Library) Grammars(refs []Ref) (*exi.Schema, error) {
 	}
 	l.mu.Unlock()
 	set.once.Do(func() { set.schema, set.err = files.compile(key) })
-	return set.schema, set.err
+	return set, set.err
 }
 
 func setKey(refs []Ref) [32]byte {

@@ -160,11 +160,7 @@ func (n *Negotiation) compress(c exi.Cursor) (Result, error) {
 	if n.agreed == nil || n.done {
 		return Result{Handled: true, Reply: failure(nameSetupFailed)}, nil
 	}
-	schema, err := n.s.Library.Grammars(n.agreed.Schemas)
-	var codec *Codec
-	if err == nil {
-		codec, err = NewCodec(n.agreed.Params, schema, n.s.limits())
-	}
+	codec, err := n.codec()
 	if err != nil {
 		n.s.log().Warn("an agreed EXI configuration cannot be used", "err", err)
 		return Result{Handled: true, Reply: failure(nameSetupFailed)}, nil
@@ -173,6 +169,18 @@ func (n *Negotiation) compress(c exi.Cursor) (Result, error) {
 	return Result{Handled: true, Codec: codec, Reply: xmpp.PayloadFunc(func(d *exi.Doc) {
 		d.Element(nameCompressed, exi.Value{})
 	})}, nil
+}
+
+func (n *Negotiation) codec() (*Codec, error) {
+	set, err := n.s.Library.set(n.agreed.Schemas)
+	if err != nil {
+		return nil, err
+	}
+	g, err := set.engine(n.agreed.Params, n.s.limits())
+	if err != nil {
+		return nil, err
+	}
+	return g.codec(n.agreed.Params)
 }
 
 func failure(reason exi.Name) xmpp.Payload {

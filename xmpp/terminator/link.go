@@ -37,8 +37,9 @@ type link struct {
 // beforeLogin bounds what a stranger may send (core decision D13).
 const beforeLogin = 10_000
 
-// serve brings one client through login and relays it.
-func (t *Terminator) serve(ctx context.Context, nc net.Conn, direct bool) {
+// serve brings one client through login and has it relayed. It calls gone when
+// the client has left, which is after it returned.
+func (t *Terminator) serve(ctx context.Context, nc net.Conn, direct bool, gone func()) {
 	l := &link{t: t, addr: nc.RemoteAddr(), direct: direct}
 	if t.cfg.Rate > 0 {
 		nc = &slowed{Conn: nc, rate: t.cfg.Rate}
@@ -52,13 +53,13 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, direct bool) {
 		if err != nil {
 			t.failed.Add(1)
 			_ = nc.Close()
+			gone()
 			return
 		}
 		nc = layer
 	}
 	l.client = tcp.Server(nc, opts)
 	stop := context.AfterFunc(ctx, l.cut)
-	defer stop()
 	l.timer = time.AfterFunc(t.cfg.Timeout, func() {
 		l.late.Store(true)
 		_ = l.client.Abort()
@@ -69,16 +70,23 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, direct bool) {
 		t.failed.Add(1)
 		t.log.Info("a client did not log in", "addr", l.addr, "late", l.late.Load(), "err", err)
 		l.fail(err)
+		stop()
+		gone()
 		return
 	}
 	t.loggedIn.Add(1)
 	compressed := l.client.Codec() == "exi"
 	if compressed {
 		t.compressed.Add(1)
-		defer t.compressed.Add(-1)
 	}
 	t.log.Debug("a client is logged in", "addr", l.addr, "exi", compressed)
-	l.relay()
+	l.relay(func() {
+		stop()
+		if compressed {
+			t.compressed.Add(-1)
+		}
+		gone()
+	})
 }
 
 func directTLS(c *tls.Config) *tls.Config {

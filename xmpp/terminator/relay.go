@@ -12,16 +12,21 @@ import (
 	"postern/xmpp/tcp"
 )
 
-// relay passes elements both ways until one side ends, and ends the other in
-// the same manner.
-func (l *link) relay() {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l.end(l.client, l.server, l.pump(l.client, l.server, &l.from, &l.t.down))
-	}()
-	l.end(l.server, l.client, l.pump(l.server, l.client, &l.doc, &l.t.up))
-	<-done
+// relay passes elements both ways until one side ends, ends the other in the
+// same manner, and calls done when both are gone. It does not wait: the
+// goroutine of the login, whose stack TLS has made large, ends here.
+func (l *link) relay(done func()) {
+	l.out, l.doc, l.from = exi.Doc{}, exi.Doc{}, exi.Doc{}
+	var left atomic.Int32
+	left.Store(2)
+	pass := func(dst, src *tcp.Conn, d *exi.Doc, count *atomic.Int64) {
+		l.end(dst, src, l.pump(dst, src, d, count))
+		if left.Add(-1) == 0 {
+			done()
+		}
+	}
+	go pass(l.client, l.server, &l.from, &l.t.down)
+	go pass(l.server, l.client, &l.doc, &l.t.up)
 }
 
 // largeDoc is the number of events beyond which a Doc is not kept: one large

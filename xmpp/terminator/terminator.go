@@ -139,9 +139,10 @@ func (t *Terminator) Serve(ctx context.Context, ln net.Listener, direct bool) er
 			_ = nc.Close()
 			continue
 		}
-		wg.Go(func() {
-			defer t.release(host)
-			t.serve(linkCtx, nc, direct)
+		wg.Add(1)
+		go t.serve(linkCtx, nc, direct, func() {
+			t.release(host)
+			wg.Done()
 		})
 	}
 	drained := time.AfterFunc(t.cfg.Drain, cut)
