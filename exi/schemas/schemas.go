@@ -26,7 +26,8 @@
 //     an iq are required by RFC 6120; message requires to as well, since the
 //     few messages without it can be coded as a deviation.
 //   - The fields of a read-out declare the field types and the quality flags
-//     that a gateway sets. The others (estimates, invoices, end of series) are
+//     that a gateway sets on most of them. The others (estimates, invoices, power
+//     failures) are
 //     coded with their names.
 //
 // Octets are part of the contract: the two ends name each file by its

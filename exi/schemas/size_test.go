@@ -98,9 +98,9 @@ func TestSessionSizes(t *testing.T) {
 		limit  int
 	}{
 		{"a document per stanza", false, false, 12000},
-		{"session-wide buffers", false, true, 5950},
-		{"strict, a document per stanza", true, false, 11800},
-		{"strict, session-wide buffers", true, true, 5750},
+		{"session-wide buffers", false, true, 5930},
+		{"strict, a document per stanza", true, false, 11750},
+		{"strict, session-wide buffers", true, true, 5710},
 	} {
 		o.Strict = tt.strict
 		n := octets(t, o, tt.keep, docs)
