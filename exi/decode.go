@@ -393,7 +393,7 @@ func (d *decoder) char(dst []byte, c uint64) ([]byte, error) {
 }
 
 func (d *decoder) rune(dst []byte, v uint64) ([]byte, error) {
-	if v > utf8.MaxRune || v >= 0xD800 && v < 0xE000 || v == 0 {
+	if v > utf8.MaxRune || v >= 0xD800 && v < 0xE000 {
 		return dst, formatErr("code point U+%04X", v)
 	}
 	return utf8.AppendRune(dst, rune(v)), nil

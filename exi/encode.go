@@ -116,14 +116,21 @@ func (e *encoder) located() error {
 }
 
 // path writes the open elements, at most the outermost 16 and the innermost.
+// Those around a self-contained element have their names in other tables.
 func path(stack []frame, names *nameTables) string {
 	var sb strings.Builder
+	first := 0
 	for i := range stack {
 		if stack[i].name < 0 {
-			continue
+			first = i + 1
 		}
-		if i > 16 && i < len(stack)-1 {
-			if i == 17 {
+	}
+	if first > 1 {
+		sb.WriteString("/…")
+	}
+	for i := first; i < len(stack); i++ {
+		if i-first >= 16 && i < len(stack)-1 {
+			if i-first == 16 {
 				sb.WriteString("/…")
 			}
 			continue
