@@ -101,7 +101,7 @@ func TestCoreR110_R111_R112_R114_IqRules(t *testing.T) {
 func TestHandlersAnswers(t *testing.T) {
 	name := func(local string) exi.Name { return exi.N("urn:example", local) }
 	synctest.Test(t, func(t *testing.T) {
-		var later xmpp.Stanza
+		later := make(chan xmpp.Stanza, 1)
 		_, s, p := online(t, xmpptest.Options{}, func(c *xmpp.Config) {
 			m := new(xmpp.Mux)
 			m.HandleFunc(xmpp.IQ, xmpp.Get, name("read"), func(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
@@ -114,7 +114,7 @@ func TestHandlersAnswers(t *testing.T) {
 				return &xmpp.Answer{Then: []xmpp.Stanza{{Kind: xmpp.Message, To: st.From, ID: "d3"}}}, nil
 			})
 			m.HandleFunc(xmpp.IQ, xmpp.Set, name("slow"), func(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
-				later = st.Reply(xmpp.Result, nil)
+				later <- st.Reply(xmpp.Result, nil)
 				return nil, xmpp.ErrLater
 			})
 			m.HandleFunc(xmpp.IQ, xmpp.Set, name("secret"), func(context.Context, *xmpp.Stanza) (xmpp.Payload, error) {
@@ -140,7 +140,7 @@ func TestHandlersAnswers(t *testing.T) {
 		p.Expect(`<message to='a@example.org/x' id='d3'/>`)
 		ask("set", "3", "slow")
 		p.Quiet(time.Second / 2)
-		if err := s.Send(context.Background(), later); err != nil {
+		if err := s.Send(context.Background(), <-later); err != nil {
 			t.Fatal(err)
 		}
 		p.Expect(`<iq to='a@example.org/x' type='result' id='3'/>`)

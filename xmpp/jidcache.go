@@ -31,7 +31,7 @@ func (c *jidCache) parse(s string) (jid.JID, error) {
 		if len(s) > maxJID {
 			return jid.JID{}, errLongJID
 		}
-		return jid.Parse(strings.Clone(s))
+		return parseJID(s)
 	}
 	if j, ok := c.new[s]; ok {
 		return j, nil
@@ -39,7 +39,7 @@ func (c *jidCache) parse(s string) (jid.JID, error) {
 	j, ok := c.old[s]
 	if !ok {
 		var err error
-		if j, err = jid.Parse(strings.Clone(s)); err != nil {
+		if j, err = parseJID(s); err != nil {
 			return j, err
 		}
 	}
@@ -47,5 +47,19 @@ func (c *jidCache) parse(s string) (jid.JID, error) {
 		c.old, c.new = c.new, make(map[string]jid.JID, c.limit)
 	}
 	c.new[strings.Clone(s)] = j
+	return j, nil
+}
+
+// parseJID is jid.Parse of a borrowed text, and stricter: the library lets
+// domains with empty labels pass, which it does not read again.
+func parseJID(s string) (jid.JID, error) {
+	j, err := jid.Parse(strings.Clone(s))
+	if err != nil {
+		return j, err
+	}
+	d := j.Domainpart()
+	if d[0] == '.' || d[len(d)-1] == '.' || strings.Contains(d, "..") {
+		return jid.JID{}, errEmptyLabel
+	}
 	return j, nil
 }
