@@ -90,10 +90,10 @@ func Test0325R17_ClientForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Title != "Dimmer" || len(f.Fields) != 3 {
+		if f.Title != "Dimmer" || len(f.Fields) != 4 || !f.Fields[0].Hidden {
 			t.Fatalf("%+v", f)
 		}
-		if l := f.Fields[1]; l.Var != "level" || l.Kind != drivers.KindInt || l.Value != "70" || !l.Known || l.Max != "100" || l.Page != "Dimmer" || l.Group != "go" || !l.Writable {
+		if l := f.Fields[2]; l.Var != "level" || l.Kind != drivers.KindInt || l.Value != "70" || !l.Known || l.Max != "100" || l.Page != "Dimmer" || l.Group != "go" || !l.Writable {
 			t.Errorf("%+v", l)
 		}
 		if _, err := c.Submit(t.Context(), addr("gw@example.org/x"), dim, f, map[string]string{"on": "true", "fade": "3"}, "", Tokens{}); err != nil {

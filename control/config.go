@@ -75,7 +75,7 @@ type Config struct {
 
 // Features are the features that the service adds to service discovery.
 func Features() []string {
-	return []string{NS, nsData, nsValidate, nsLayout}
+	return []string{NS, nsData, nsValidate, nsLayout, nsDynamic}
 }
 
 // Namespaces of the forms.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"mellium.im/xmpp/jid"
+
 	"postern/drivers"
 	"postern/exi"
 	"postern/internal/node"
@@ -18,6 +20,16 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 	if fault != nil {
 		return nil, fault
 	}
+	f, fault := s.formFor(ctx, r, st.From)
+	if fault != nil {
+		return nil, fault
+	}
+	s.sessions.openFor(f, r, st.From, s.cfg.Now())
+	return f, nil
+}
+
+// formFor builds the form that a request asks for.
+func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form, *xmpp.Error) {
 	state := s.state.Load()
 	nodes, unknown := s.targets(state, r.nodes)
 	var names []string
@@ -29,7 +41,7 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 		}
 	}
 	d, fault := s.decide(ctx, state, node.Request{
-		From: st.From.String(), Bare: st.From.Bare().String(), Nodes: refs(nodes), Parameters: names,
+		From: from.String(), Bare: from.Bare().String(), Nodes: refs(nodes), Parameters: names,
 		ServiceToken: r.serviceToken, DeviceToken: r.deviceToken, UserToken: r.userToken,
 	})
 	switch {
@@ -58,22 +70,28 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 
 // form is a data form with everything XEP-0325 wants on it.
 type form struct {
-	title  string
-	fields []formField
+	title   string
+	session string // value of the hidden field; empty for none
+	nodes   []node.Ref
+	fields  []formField
 }
 
 // formField is one control parameter on a form.
 type formField struct {
 	param node.Parameter // common to all nodes of the form (D25)
 	page  string
-	value string // the present one
+	value string // the present one, or what was posted back
 	known bool
+	// posted marks a field that the requester posted back; fault is what is
+	// wrong with its value.
+	posted bool
+	fault  string
 }
 
 // buildForm puts the parameters that all nodes have and the requester may set
 // on all of them into a form, in the order of the first node (R15, R20, D25).
 func (s *Service) buildForm(nodes []*node.Node, d node.Decision) *form {
-	f := &form{title: titles(nodes)}
+	f := &form{title: titles(nodes), nodes: refs(nodes)}
 	first := nodes[0]
 	for i := range first.Parameters {
 		p := first.Parameters[i]
@@ -88,6 +106,19 @@ func (s *Service) buildForm(nodes []*node.Node, d node.Decision) *form {
 		f.fields = append(f.fields, ff)
 	}
 	return f
+}
+
+// values are the values shown, an unknown one apart from an empty one.
+func (f *form) values() []string {
+	out := make([]string, 0, len(f.fields))
+	for i := range f.fields {
+		v := "?"
+		if f.fields[i].known {
+			v = "=" + f.fields[i].value
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // titles names up to two nodes.
@@ -177,6 +208,13 @@ func (f *form) AppendEvents(d *exi.Doc) {
 		_ = d.Add(exi.Event{Kind: exi.NS, Name: exi.N(nsColor, ""), Prefix: "xdc"})
 	}
 	d.Element(nameTitle, exi.Str(oneLine(f.title)))
+	if f.session != "" {
+		d.Start(nameField)
+		d.Attr(attrVar, exi.Str(sessionVar))
+		d.Attr(attrType, exi.Str("hidden"))
+		d.Element(nameValue, exi.Str(f.session))
+		d.End()
+	}
 	for i := range f.fields {
 		f.fields[i].appendEvents(d)
 	}
@@ -231,8 +269,13 @@ func (ff *formField) appendEvents(d *exi.Doc) {
 		d.End()
 	}
 	appendValidate(d, p)
-	d.Start(nameNotSame) // always: R13, R45, D27
-	d.End()
+	if ff.fault != "" {
+		d.Element(nameDynError, exi.Str(ff.fault))
+	}
+	if !ff.posted { // else always: R13, R45, D27
+		d.Start(nameNotSame)
+		d.End()
+	}
 	if p.Group != "" {
 		d.Start(nameParameterGroup)
 		d.Attr(attrName, exi.Str(p.Group))

@@ -37,7 +37,7 @@ func Test0325R12_TheForm(t *testing.T) {
 		r.recv(alice, getForm("<node nodeId='dimmer'/>"))
 		out := r.out()
 		wantOut(t, out, "<iq type='result' id='1' to='alice@example.org/desk'><x xmlns='jabber:x:data' type='form'><title>Dimmer</title>"+
-			"<field var='fade' type='text-single' label='fade'><desc>Seconds to get there</desc><value>2.50</value>"+
+			"<field var='xdd session' type='hidden'><value> … </value></field><field var='fade' type='text-single' label='fade'><desc>Seconds to get there</desc><value>2.50</value>"+
 			"<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:double'><range min='0' max='10'/></validate>"+
 			"<notSame xmlns='urn:xmpp:xdata:dynamic'/><parameterGroup xmlns='urn:xmpp:iot:control' name='go'/></field>"+
 			"<field var='level' type='text-single' label='level'><value>70</value>"+
@@ -115,7 +115,7 @@ func Test0325D32_FormShowsWhatIsGranted(t *testing.T) {
 		}
 	}
 	out, _ := run(t, alice, getForm("<node nodeId='dimmer'/>"), only("level"))
-	if strings.Count(out[0], "<field ") != 1 || !strings.Contains(out[0], "var='level'") {
+	if strings.Count(out[0], " label='level'>") != 1 || strings.Count(out[0], "<notSame ") != 1 || !strings.Contains(out[0], "var='level'") {
 		t.Error(out[0])
 	}
 	out, _ = run(t, alice, getForm("<node nodeId='dimmer'/>"), only("nope"))

@@ -76,6 +76,11 @@ func (s *Service) plan(ctx context.Context, st *xmpp.Stanza, origin Origin) (*jo
 		s.cfg.Auditor.Refused(ctx, &j.cmd, fault)
 		return nil, fault
 	}
+	if r.form {
+		// A final submission ends the session; that it has expired does not
+		// matter (D16).
+		s.sessions.close(r.hidden, st.From)
+	}
 	return j, nil
 }
 

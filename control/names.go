@@ -78,11 +78,16 @@ var (
 	nameFieldref     = exi.N(nsLayout, "fieldref")
 	nameReadOnly     = exi.N(nsDynamic, "readOnly")
 	nameNotSame      = exi.N(nsDynamic, "notSame")
+	nameDynError     = exi.N(nsDynamic, "error")
+	nameDynSubmit    = exi.N(nsDynamic, "submit")
+	nameDynCancel    = exi.N(nsDynamic, "cancel")
+	nameUpdated      = exi.N(nsDynamic, "updated")
 
-	attrLabel    = at("label")
-	attrDatatype = at("datatype")
-	attrMin      = at("min")
-	attrMax      = at("max")
+	attrLabel           = at("label")
+	attrSessionVariable = at("sessionVariable")
+	attrDatatype        = at("datatype")
+	attrMin             = at("min")
+	attrMax             = at("max")
 )
 
 // sessionVar is the hidden field that names a form session by convention

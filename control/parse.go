@@ -15,6 +15,9 @@ type request struct {
 	wants  []want
 	form   bool // the wants come from a submitted form
 	cancel bool // a form was given up: nothing to do (D23)
+	// hidden are the values of the form's hidden fields: one of them may name
+	// its session, whatever the field is called (D15).
+	hidden []string
 
 	serviceToken, deviceToken, userToken string
 }
@@ -34,7 +37,9 @@ type parser struct {
 	r     request
 	names int
 	xs    int
-	err   *xmpp.Error
+	// anyType takes forms of every type (a cancelled one comes back whole).
+	anyType bool
+	err     *xmpp.Error
 }
 
 // parseRequest reads a set or getForm element. More than names nodes and
@@ -136,8 +141,7 @@ func (p *parser) x(c exi.Cursor) {
 	switch v, _ := c.Attr(attrType); {
 	case v.Is("cancel"):
 		p.r.cancel = true
-		return
-	case !v.Is("submit"):
+	case !v.Is("submit") && !p.anyType:
 		p.fail("a form to set something has the type submit")
 		return
 	}
@@ -166,8 +170,11 @@ func (p *parser) field(c exi.Cursor, seen map[string]bool) {
 		return
 	}
 	seen[name.String()] = true
-	if typ.Is("hidden") || name.Is(sessionVar) {
-		return // never counts as a parameter (D24)
+	if typ.Is("hidden") || name.Is(sessionVar) { // never counts as a parameter (D24)
+		if v := c.Child(nameValue); v.Valid() {
+			p.r.hidden = append(p.r.hidden, v.Text().String())
+		}
+		return
 	}
 	w := want{name: name.String(), missing: true}
 	for v := range c.Children() {

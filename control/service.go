@@ -23,6 +23,8 @@ type Service struct {
 	// epoch counts the moves into the safe state. A command that was checked
 	// before such a move is not carried out after it.
 	epoch atomic.Uint64
+	// sessions are the open control forms.
+	sessions *sessions
 
 	mu      sync.Mutex
 	open    bool                     // Run is at work
@@ -60,6 +62,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, tails: make(map[string]chan struct{}), gates: make(map[string]chan struct{}), locks: make(map[node.Ref]string)}
 	s.state.Store(newState(cfg.Setup))
+	s.sessions = newSessions()
 	return s, nil
 }
 
@@ -67,6 +70,9 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Register(m *xmpp.Mux) {
 	m.HandleFunc(xmpp.IQ, xmpp.Set, nameSet, s.handleSet)
 	m.HandleFunc(xmpp.IQ, xmpp.Get, nameGetForm, s.handleGetForm)
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynSubmit, s.handlePostBack)
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynCancel, s.handleFormCancel)
+	m.HandleFunc(xmpp.Message, xmpp.TypeError, nameUpdated, s.handleUpdateBounce)
 	// Not error and not groupchat (D36): a bounce echoes a command, and a room
 	// repeats it.
 	for _, typ := range [...]string{"", "normal", "chat", "headline"} {
@@ -84,7 +90,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.ctx, s.open = ctx, true
 	s.mu.Unlock()
-	<-ctx.Done()
+	stop := s.cfg.Live.Observe(s.sessions.changed)
+	s.updateForms(ctx) // until ctx is done
+	stop()
 	s.mu.Lock()
 	s.open = false
 	s.mu.Unlock()
