@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,11 @@ func TestMain(m *testing.M) {
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, out)
 		os.Exit(1)
+	}
+	// Most of a test's time goes by waiting for other processes.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f != nil {
+		f.Value.Set("4")
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -75,6 +81,7 @@ type gatewayOptions struct {
 	password string // instead of the right one
 	nodes    string // section nodes, instead of simNodes
 	buses    string // section buses
+	server   string // further lines of section server
 	noResume bool
 }
 
@@ -126,7 +133,7 @@ server:
   address: "%s"
   ca_file: %s
   resume: %v
-access:
+%saccess:
   owner: %s
   allow:
     - {jid: "%s", rights: [read]}
@@ -134,7 +141,7 @@ state: {directory: %s}
 local: {socket: %s}
 log: {level: debug}
 %s
-nodes:%s`, s.JID("gateway"), secret, o.addr, s.CAFile, !o.noResume, s.JID("owner"), s.JID("reader"), filepath.Join(g.dir, "state"), g.socket, o.buses, o.nodes)
+nodes:%s`, s.JID("gateway"), secret, o.addr, s.CAFile, !o.noResume, o.server, s.JID("owner"), s.JID("reader"), filepath.Join(g.dir, "state"), g.socket, o.buses, o.nodes)
 	for path, text := range map[string]string{secret: o.password + "\n", g.config: config} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			g.t.Fatal(err)
@@ -376,4 +383,71 @@ func (p *peer) waitOnline(bare string) string {
 			p.t.Fatalf("%s did not come online", bare)
 		}
 	}
+}
+
+// status is what the gateway says about itself at its local door.
+type status struct {
+	Healthy  bool
+	Problems []string
+	Memory   struct{ Anonymous, Goroutines uint64 }
+	Gateway  struct {
+		Connection struct {
+			Phase, Error      string
+			Connects, Resumes uint64
+		}
+		Nodes []struct {
+			ID     string
+			Fields []struct{ Name, Value string }
+		}
+	}
+}
+
+func (g *gateway) status() (status, error) {
+	var s status
+	cmd := exec.Command(binary, "status", "--json", "--socket", g.socket)
+	out, err := cmd.Output()
+	if err != nil && len(out) == 0 {
+		return s, fmt.Errorf("status: %w", err)
+	}
+	return s, json.Unmarshal(out, &s)
+}
+
+// value returns a reading as the local door shows it: not by way of XMPP.
+func (g *gateway) value(node, field string) string {
+	g.t.Helper()
+	s, err := g.status()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, n := range s.Gateway.Nodes {
+		for _, f := range n.Fields {
+			if n.ID == node && f.Name == field {
+				return f.Value
+			}
+		}
+	}
+	g.t.Fatalf("the local door shows no field %s of %s", field, node)
+	return ""
+}
+
+// unmoved fails when the pump is on: nothing that the tests with faults send
+// may switch it.
+func (g *gateway) unmoved() {
+	g.t.Helper()
+	if v := g.value("pump", "state"); v != "false" {
+		g.t.Errorf("the pump is %s", v)
+	}
+}
+
+// waitPhase waits until the connection is in a phase.
+func (g *gateway) waitPhase(phase string, limit time.Duration) status {
+	g.t.Helper()
+	var s status
+	eventually(g.t, limit, func() (err error) {
+		if s, err = g.status(); err == nil && s.Gateway.Connection.Phase != phase {
+			err = fmt.Errorf("the connection is %s (%s), want %s", s.Gateway.Connection.Phase, s.Gateway.Connection.Error, phase)
+		}
+		return err
+	})
+	return s
 }
