@@ -13,6 +13,7 @@ import (
 	"postern/internal/cli"
 	"postern/internal/cli/daemon"
 	"postern/internal/cli/exicmd"
+	"postern/internal/cli/exisession"
 	"postern/internal/config"
 )
 
@@ -36,7 +37,10 @@ func commands() []command {
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
+		{"hub", hub, "an XMPP server for one small site, and its accounts", daemon.Hub},
+		{"terminator", hub, "put EXI in front of a stock XMPP server", daemon.Terminator},
 		{"exi", more, "turn XML into EXI and back, show the bits of a stream", exiCommand},
+		{"store", more, "check a state file", daemon.Store},
 		{"version", more, "print the version", daemon.ShowVersion},
 	}
 }
@@ -97,5 +101,8 @@ func help(env *cli.Env) {
 
 // exiCommand fits exicmd into the table: it needs no session and no signals.
 func exiCommand(_ context.Context, env cli.Env, args []string) int {
+	if len(args) > 0 && args[0] == "session" {
+		return exisession.Run(args[1:], env.Stdin, env.Stdout, env.Stderr)
+	}
 	return exicmd.Run(args, env.Stdin, env.Stdout, env.Stderr)
 }
