@@ -161,7 +161,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"sensors", g.sensors.Run},
 		{"control", g.runControl},
 		{"session", g.session.Run},
-		{"state log", g.logState},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -198,35 +197,6 @@ func (g *Gateway) runControl(ctx context.Context) error {
 		g.log.Error("an output may not be in its safe state", "err", e)
 	}
 	return err
-}
-
-// logState writes one line for each change of the connection.
-func (g *Gateway) logState(ctx context.Context) error {
-	last := xmpp.Offline
-	for {
-		changed := g.session.Changed()
-		st := g.session.State()
-		if st.Phase != last {
-			g.logPhase(st)
-			last = st.Phase
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (g *Gateway) logPhase(st xmpp.State) {
-	switch st.Phase {
-	case xmpp.Online:
-		g.log.Info("online", "jid", st.JID, "server", st.Addr, "tls", st.TLS, "encoding", st.Codec, "resumed", st.Resumed)
-	case xmpp.Waiting:
-		g.log.Warn("the connection is lost", "err", st.Err, "retry", time.Until(st.Retry).Round(time.Second))
-	case xmpp.Held:
-		g.log.Error("the connection needs the operator", "err", st.Err, "retry", time.Until(st.Retry).Round(time.Minute))
-	}
 }
 
 // legacy tells whether old peers get their elements: on XML streams, unless it

@@ -82,29 +82,18 @@ type Field struct {
 
 // Hub is the state of postern hub.
 type Hub struct {
-	Domain   string       `json:"domain"`
-	Listen   []string     `json:"listen"`
-	Users    int          `json:"users"`
-	Sessions []HubSession `json:"sessions"`
-}
-
-// HubSession is one client of a hub.
-type HubSession struct {
-	JID       string    `json:"jid"`
-	Address   string    `json:"address,omitempty"`
-	Since     time.Time `json:"since"`
-	Encoding  string    `json:"encoding,omitempty"`
-	Resumable bool      `json:"resumable,omitempty"`
-	Detached  bool      `json:"detached,omitempty"` // the connection is lost, the session waits to be resumed
-	Available bool      `json:"available,omitempty"`
-	Queued    int       `json:"queued"`
+	Domain string   `json:"domain"`
+	Listen []string `json:"listen"`
+	CAFile string   `json:"ca_file,omitempty"` // what clients need to trust the hub
+	Users  []User   `json:"users"`
 }
 
 // User is one account of a hub.
 type User struct {
-	JID      string    `json:"jid"`
-	Created  time.Time `json:"created,omitzero"`
-	Sessions int       `json:"sessions"`
+	JID       string    `json:"jid"`
+	Created   time.Time `json:"created,omitzero"`
+	Resources []string  `json:"resources,omitempty"` // online, or waiting to be resumed
+	Waiting   int       `json:"waiting"`             // messages kept for it
 }
 
 // Credentials name an account of a hub and its new password.

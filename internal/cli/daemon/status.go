@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -190,26 +191,33 @@ func fieldRow(name string, f local.Field, now time.Time) []string {
 
 func hubStatus(b *strings.Builder, s local.Status) {
 	h := s.Hub
-	fmt.Fprintf(b, "domain      %s\nlistening   %s\naccounts    %d\n\n", h.Domain, strings.Join(h.Listen, ", "), h.Users)
-	t := [][]string{{"SESSION", "FROM", "SINCE", "ENCODING", "STATE"}}
-	for _, c := range h.Sessions {
-		state := "connected"
-		switch {
-		case c.Detached:
-			state = "waits to be resumed"
-		case c.Available:
-			state = "available"
-		}
-		if c.Queued > 0 {
-			state += fmt.Sprintf(", %d queued", c.Queued)
-		}
-		t = append(t, []string{c.JID, c.Address, ago(s.Now.Sub(c.Since)), c.Encoding, state})
+	fmt.Fprintf(b, "domain      %s\nlistening   %s\n", h.Domain, strings.Join(h.Listen, ", "))
+	if h.CAFile != "" {
+		fmt.Fprintf(b, "authority   %s (clients need it)\n", h.CAFile)
 	}
-	if len(t) == 1 {
-		b.WriteString("nobody is connected\n")
+	b.WriteByte('\n')
+	usersTable(b, h.Users)
+}
+
+// usersTable shows the accounts of a hub.
+func usersTable(b *strings.Builder, users []local.User) {
+	if len(users) == 0 {
+		b.WriteString("There are no accounts; postern hub adduser NAME makes one.\n")
 		return
 	}
-	table(b, t, -1)
+	t := [][]string{{"ACCOUNT", "ONLINE", "WAITING", "SINCE"}}
+	for _, u := range users {
+		online := "-"
+		if len(u.Resources) > 0 {
+			online = strings.Join(u.Resources, ", ")
+		}
+		since := "-"
+		if !u.Created.IsZero() {
+			since = u.Created.Local().Format("2006-01-02")
+		}
+		t = append(t, []string{u.JID, online, strconv.Itoa(u.Waiting), since})
+	}
+	table(b, t, 2)
 }
 
 // table lays out columns, two spaces apart; the column right, if there is one,

@@ -1,0 +1,253 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/internal/gateway"
+	"postern/internal/local"
+	"postern/internal/store"
+	"postern/xmpp/hub"
+)
+
+// site is a hub with its state, its certificates and its local door.
+type site struct {
+	dir     string
+	domain  string
+	hub     *hub.Hub
+	db      *store.DB
+	caFile  string // empty with certificates from elsewhere
+	door    *local.Server
+	log     *slog.Logger
+	started time.Time
+}
+
+// siteOptions say how a site is opened.
+type siteOptions struct {
+	dir, domain       string // an empty domain is that of the last time
+	listen, listenTLS []string
+	cert, key         string // empty: the site's own authority
+	socket            string // empty: no local door
+	log               *slog.Logger
+}
+
+// domainFile keeps the domain of a state directory.
+const domainFile = "domain"
+
+// openSite opens state, certificates, listeners and door. Call run, or close.
+func openSite(ctx context.Context, o siteOptions) (s *site, err error) {
+	s = &site{dir: o.dir, log: o.log, started: time.Now()}
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	if s.domain, err = siteDomain(o.dir, o.domain); err != nil {
+		return nil, err
+	}
+	if o.socket != "" {
+		s.door = &local.Server{Path: o.socket, Handler: s.handler(), Logger: o.log}
+		if err := s.door.Listen(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *site) open(ctx context.Context, o siteOptions) error {
+	conf, err := s.certificates(o)
+	if err != nil {
+		return err
+	}
+	if s.db, err = gateway.OpenStore(ctx, o.dir, o.log); err != nil {
+		return err
+	}
+	s.hub, err = hub.New(hub.Config{
+		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS,
+		Logger: o.log, Version: release,
+	})
+	return err
+}
+
+func (s *site) certificates(o siteOptions) (*tls.Config, error) {
+	if o.cert != "" {
+		c, err := tls.LoadX509KeyPair(o.cert, o.key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{c}}, nil
+	}
+	ca, err := hub.OpenCA(filepath.Join(o.dir, "ca"), s.domain)
+	if err != nil {
+		return nil, err
+	}
+	s.caFile = ca.CertFile()
+	return ca.TLS(), nil
+}
+
+// siteDomain returns the domain of a state directory and keeps it there. A
+// directory serves one domain: keys of accounts and certificates are for it.
+func siteDomain(dir, given string) (string, error) {
+	file := filepath.Join(dir, domainFile)
+	data, err := os.ReadFile(file)
+	kept := strings.TrimSpace(string(data))
+	switch {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return "", fmt.Errorf("state: %w", err)
+	case kept == "" && given == "":
+		return "", usagef("which domain is this hub for? Name it once: --domain site.example")
+	case kept == "":
+		return given, os.WriteFile(file, []byte(given+"\n"), 0o600)
+	case given != "" && given != kept:
+		return "", fmt.Errorf("the accounts in %s are for the domain %s, not %s; choose another --state for another domain", dir, kept, given)
+	}
+	return kept, nil
+}
+
+// run serves until ctx is done and closes everything.
+func (s *site) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	part := func(run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+		})
+	}
+	part(s.hub.Run)
+	if s.door != nil {
+		part(s.door.Run)
+	}
+	wg.Wait()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// close closes a site that is not run.
+func (s *site) close() error {
+	var errs []error
+	if s.hub != nil {
+		errs = append(errs, s.hub.Close())
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.door != nil {
+		errs = append(errs, s.door.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// address returns the address that clients on this machine connect to.
+func (s *site) address() string {
+	for _, a := range s.hub.Addrs() {
+		return a.String()
+	}
+	return ""
+}
+
+// users lists the accounts.
+func (s *site) users() ([]local.User, error) {
+	us, err := s.hub.Users()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]local.User, 0, len(us))
+	for _, u := range us {
+		out = append(out, local.User{JID: u.Name + "@" + s.domain, Created: u.Created, Resources: u.Online, Waiting: u.Offline})
+	}
+	return out, nil
+}
+
+func (s *site) status() (local.Status, error) {
+	us, err := s.users()
+	if err != nil {
+		return local.Status{}, err
+	}
+	h := &local.Hub{Domain: s.domain, CAFile: s.caFile, Users: us, Listen: []string{}}
+	for _, a := range s.hub.Addrs() {
+		h.Listen = append(h.Listen, a.String())
+	}
+	return local.Status{
+		Role: "hub", Version: Version(), PID: os.Getpid(), Started: s.started, Now: time.Now(),
+		Memory: gateway.Memory(), Hub: h, Healthy: true,
+	}, nil
+}
+
+// handler serves the local door.
+func (s *site) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		st, err := s.status()
+		answer(w, st, err)
+	})
+	mux.HandleFunc("GET /v1/users", func(w http.ResponseWriter, _ *http.Request) {
+		us, err := s.users()
+		answer(w, us, err)
+	})
+	change := func(what string, do func(local.Credentials) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var c local.Credentials
+			if err := local.Body(r, &c); err != nil {
+				local.Fail(w, http.StatusBadRequest, err.Error())
+				return
+			}
+			err := do(c)
+			if err == nil {
+				s.log.Info("account "+what, "name", c.Name, "by_uid", local.PeerOf(r).UID)
+			}
+			answer(w, local.User{JID: c.Name + "@" + s.domain}, err)
+		}
+	}
+	mux.HandleFunc("POST /v1/users", change("added", func(c local.Credentials) error { return s.addUser(c.Name, c.Password) }))
+	mux.HandleFunc("PUT /v1/users", change("given a new password", func(c local.Credentials) error {
+		return s.explain(c.Name, s.hub.SetPassword(s.local(c.Name), c.Password))
+	}))
+	mux.HandleFunc("DELETE /v1/users", change("removed", func(c local.Credentials) error { return s.explain(c.Name, s.hub.Remove(s.local(c.Name))) }))
+	return mux
+}
+
+func (s *site) addUser(name, password string) error {
+	return s.explain(name, s.hub.AddUser(s.local(name), password))
+}
+
+// local cuts the own domain off, so that both anna and anna@site.example name
+// an account.
+func (s *site) local(name string) string { return strings.TrimSuffix(name, "@"+s.domain) }
+
+// explain words the errors of the hub for a person.
+func (s *site) explain(name string, err error) error {
+	switch {
+	case errors.Is(err, hub.ErrExists):
+		return fmt.Errorf("there is an account %s already; postern hub passwd %s changes its password", name, name)
+	case errors.Is(err, hub.ErrNoUser):
+		return fmt.Errorf("there is no account %s; postern hub list shows those there are", name)
+	case errors.Is(err, hub.ErrPassword):
+		return errors.New("the password is empty or has characters that cannot be typed reliably")
+	}
+	return err
+}
+
+// answer replies with v, or with an error.
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		local.Fail(w, http.StatusConflict, err.Error())
+		return
+	}
+	local.Reply(w, http.StatusOK, v)
+}
