@@ -49,11 +49,17 @@ func service(r *rig) *Client {
 }
 
 // A client of ours sets a service of ours: all kinds, narrowed, refused.
-func TestClientSets(t *testing.T) {
+func Test0325R33_ClientSets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
 		defer r.stop()
-		c := service(r)
+		l := &line{t: t, reply: func(q string) string {
+			r.recv(alice, q)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return r.out()[0]
+		}}
+		c := NewClient(l)
 		all := []node.Ref{{ID: "all"}}
 		at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
 		res, err := c.Set(t.Context(), addr("gw@example.org/x"), SetRequest{Nodes: all, Lang: "en", Assignments: []Assignment{
@@ -62,6 +68,9 @@ func TestClientSets(t *testing.T) {
 			{"time", drivers.Text(drivers.KindClock, "01:02:03")}, {"duration", drivers.Text(drivers.KindDuration, "PT5S")}, {"color", drivers.Text(drivers.KindColor, "ff0000")}}})
 		if err != nil || len(res.Nodes)+len(res.Parameters) != 0 {
 			t.Fatalf("%+v %v", res, err)
+		}
+		if !strings.HasPrefix(l.asked, "<iq type='set' id='1' to='gw@example.org/x' xml:lang='en'><set xmlns='urn:xmpp:iot:control'>") {
+			t.Error(l.asked)
 		}
 		if got := r.written(); got != "all.boolean=true all.int=-1 all.long=1125899906842624 all.double=1.50 all.string=a all.enum=off all.dateTime=2024-01-02T03:04:05Z all.date=2024-01-01 all.time=01:02:03 all.duration=PT5S all.color=ff0000" {
 			t.Error(got)
@@ -79,7 +88,7 @@ func TestClientSets(t *testing.T) {
 }
 
 // A form read, edited and sent back: only the edited fields act.
-func Test0325R17_ClientForms(t *testing.T) {
+func Test0325R17R23_ClientForms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
 		defer r.stop()
@@ -106,7 +115,7 @@ func Test0325R17_ClientForms(t *testing.T) {
 }
 
 // R53, R54, R57, D5: what other forms may look like.
-func Test0325R53_LenientForms(t *testing.T) {
+func Test0325R19R32R53R54R57_LenientForms(t *testing.T) {
 	l := &line{t: t, reply: func(string) string {
 		return `<iq type='result' id='1'><x xmlns='jabber:x:data' type='form' xmlns:xdv='http://jabber.org/protocol/xdata-validate' xmlns:xdl='http://jabber.org/protocol/xdata-layout'>
 		<xdl:page label='P'><xdl:fieldref var='nope'/><xdl:section label='S'><xdl:fieldref var='b'/></xdl:section></xdl:page>

@@ -26,7 +26,7 @@ func field(name, value string) string {
 
 // The form has every parameter with its name, type, range, present value,
 // notSame and group, in the order in which setting works, and a layout.
-func Test0325R12_TheForm(t *testing.T) {
+func Test0325R12R13R15R16R22R26R29_TheForm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
 		defer r.stop()
@@ -52,7 +52,7 @@ func Test0325R12_TheForm(t *testing.T) {
 
 // Data type and method for each kind (R14, R44, §8), never more than one
 // method, never required (R45, R52), every visible field referenced once (R58).
-func Test0325R14_EveryKind(t *testing.T) {
+func Test0325R14R45R52R58_EveryKind(t *testing.T) {
 	out, _ := run(t, alice, getForm("<node nodeId='all'/>"), nil)
 	wantOut(t, out, "xmlns:xdc='urn:xmpp:xdata:color'")
 	for name, wantPart := range map[string]string{
@@ -75,7 +75,7 @@ func Test0325R14_EveryKind(t *testing.T) {
 }
 
 // R20, D25: what several nodes share; ranges and options intersect.
-func Test0325R20_MergedForms(t *testing.T) {
+func Test0325R20R21_MergedForms(t *testing.T) {
 	mk := func(id string, ps ...node.Parameter) node.Node {
 		return node.Node{Ref: node.Ref{ID: id}, Parameters: ps}
 	}
@@ -108,7 +108,7 @@ func Test0325R20_MergedForms(t *testing.T) {
 }
 
 // D32: only what the requester may set; nothing left is forbidden.
-func Test0325D32_FormShowsWhatIsGranted(t *testing.T) {
+func Test0325R12R60_FormShowsWhatIsGranted(t *testing.T) {
 	only := func(params ...string) func(*Config) {
 		return func(c *Config) {
 			c.Access, _ = node.NewAllowList(nil, []node.Grant{{JID: "alice@example.org", Control: true, Scope: node.Scope{Parameters: params}}})
@@ -132,7 +132,7 @@ func Test0325D32_FormShowsWhatIsGranted(t *testing.T) {
 // Submitting: only what is in the form acts (R18), in its order (R10),
 // nothing at all is fine (R41), unknown fields are ignored and the used ones
 // listed (R43, D24), types the client claims mean nothing (R42, R54).
-func Test0325R18_Submit(t *testing.T) {
+func Test0325R18R41R42R43R54R55_Submit(t *testing.T) {
 	const x = "<iq type='result' id='1' to='alice@example.org/desk'><setResponse xmlns='urn:xmpp:iot:control'"
 	for _, c := range []struct{ name, body, out, written string }{
 		{"two fields", field("level", "30") + field("fade", "1.5"), x + "/>", "dimmer.level=30 dimmer.fade=1.5"},

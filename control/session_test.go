@@ -38,7 +38,7 @@ func dynamic(what, session, fields string) string {
 
 // R27, R46: a form that somebody has open follows the outputs, with all fields
 // marked notSame, and no more often than bearable.
-func Test0325R27_UpdatedForms(t *testing.T) {
+func Test0325R27R46_UpdatedForms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
 		defer r.stop()

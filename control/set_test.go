@@ -31,7 +31,7 @@ func run(t *testing.T, from, stanza string, change func(*Config)) (out []string,
 
 // An iq is answered, empty when done as asked (R05, R06); a message acts and
 // is never answered (R03, R04).
-func Test0325R03_IQAndMessage(t *testing.T) {
+func Test0325R03R04R05R06_IQAndMessage(t *testing.T) {
 	out, written := run(t, alice, iq("<node nodeId='r1'/><boolean name='on' value='true'/>"), nil)
 	wantOut(t, out, done)
 	if written != "r1.on=true" {
@@ -53,7 +53,7 @@ func Test0325R03_IQAndMessage(t *testing.T) {
 
 // Every typed parameter, in its lexical forms, the ends of its range and
 // beyond.
-func Test0325R09_TypedParameters(t *testing.T) {
+func Test0325R09R39R56_TypedParameters(t *testing.T) {
 	for _, c := range []struct{ body, want string }{
 		{"<boolean name='boolean' value='1'/>", "boolean=true"},
 		{"<boolean name='boolean' value='false'/>", "boolean=false"},
@@ -150,7 +150,7 @@ func Test0325R11_NothingIsDoneWhenOneIsWrong(t *testing.T) {
 }
 
 // The cases of §3, and the order of checks where several apply (D26).
-func Test0325R36_Errors(t *testing.T) {
+func Test0325R08R36R37_Errors(t *testing.T) {
 	const forbidden, notFound, bad = "<error type='cancel'><forbidden ", "<error type='cancel'><item-not-found ", "<error type='modify'><bad-request "
 	for _, c := range []struct{ name, from, body, want string }{
 		{"stranger", mallory, "<node nodeId='r1'/><boolean name='on' value='1'/>", forbidden}, // R37

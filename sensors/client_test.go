@@ -94,7 +94,7 @@ func accepted(seq string) string {
 
 // Data before the acceptance counts as acceptance (R10), and data inside the
 // result too (D2).
-func Test0323R10_DataBeforeAccepted(t *testing.T) {
+func Test0323R10R31_DataBeforeAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newScript(t)
 		s.reply = func(q string) (string, error) {
@@ -126,7 +126,7 @@ func Test0323D2_DataInsideTheResult(t *testing.T) {
 }
 
 // The three end markers: done on fields, done on failure, the done element.
-func Test0323R16_CollectsUntilTheEndMarker(t *testing.T) {
+func Test0323R13R16_CollectsUntilTheEndMarker(t *testing.T) {
 	for _, end := range []string{
 		"<fields xmlns='urn:xmpp:iot:sensordata' seqnr='%' done='true'/>",
 		"<failure xmlns='urn:xmpp:iot:sensordata' seqnr='%' done='1'><error nodeId='x' timestamp='whenever'>gone</error></failure>",
@@ -212,7 +212,7 @@ func Test0323R18_Silence(t *testing.T) {
 	}
 }
 
-func Test0323R17_FiltersWhatWasNotAsked(t *testing.T) {
+func Test0323R17R19R50_FiltersWhatWasNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newScript(t)
 		s.reply = func(q string) (string, error) {
@@ -266,7 +266,7 @@ func Test0323R04_SequenceNumbers(t *testing.T) {
 }
 
 // A client of ours reads a service of ours, over the whole distance.
-func Test0323R33_DigitsSurviveTheDistance(t *testing.T) {
+func Test0323R03R33_DigitsSurviveTheDistance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, []node.Node{thermo("room"), thermo("dead")},
 			map[string]Device{"room": {Device: temperature("10.00")}, "dead": {Device: &probe{err: drivers.ErrGone}}}, nil)
@@ -295,10 +295,59 @@ func Test0323R33_DigitsSurviveTheDistance(t *testing.T) {
 		if f := got.Faults[0]; f.Ref.ID != "dead" || f.Text != "device is not there" {
 			t.Errorf("%+v", f)
 		}
-		if !strings.Contains(s.asked[0], "all='true'") {
+		if !strings.HasPrefix(s.asked[0], "<iq type='get' id='q' to='thing@example.org/gw'><req xmlns='urn:xmpp:iot:sensordata' seqnr='") || !strings.Contains(s.asked[0], "all='true'") {
 			t.Error(s.asked[0])
 		}
 	})
+}
+
+// Tokens are in the request, and reach the device's decision unchanged.
+func Test0323R47R48_Tokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked node.Request
+		r := start(t, []node.Node{thermo("room")}, nil, func(c *Config) { c.Access = spy{&asked} })
+		defer r.stop()
+		s, c := newScript(t)
+		s.reply = func(q string) (string, error) {
+			r.recv(alice, q)
+			return r.out()[0], nil
+		}
+		_, err := c.Read(t.Context(), addr(thing), Request{Types: node.Momentary | node.Peak, Nodes: []node.Ref{{ID: "room"}}, Fields: []string{"f"},
+			ServiceToken: "s1 s2", DeviceToken: "d", UserToken: "u"})
+		if !errors.Is(err, &xmpp.Error{Condition: xmpp.Forbidden}) {
+			t.Error(err)
+		}
+		if asked.ServiceToken != "s1 s2" || asked.DeviceToken != "d" || asked.UserToken != "u" || asked.From != alice || asked.Bare != "alice@example.org" ||
+			asked.Types != node.Momentary|node.Peak || len(asked.Nodes) != 1 || asked.Fields[0] != "f" {
+			t.Errorf("%+v", asked)
+		}
+	})
+}
+
+type spy struct{ seen *node.Request }
+
+func (s spy) CanRead(_ context.Context, r node.Request) (node.Decision, error) {
+	*s.seen = r
+	return node.Decision{}, nil
+}
+func (s spy) CanControl(context.Context, node.Request) (node.Decision, error) {
+	return node.Decision{}, errors.New("not asked")
+}
+
+// An access that cannot decide denies.
+func Test0323R25_UndecidedAccessDenies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, []node.Node{thermo("room")}, nil, func(c *Config) { c.Access = broken{} })
+		defer r.stop()
+		r.recv(owner1, req("1", "seqnr='1' momentary='true'", ""))
+		want(t, r.out(), "<forbidden ")
+	})
+}
+
+type broken struct{ spy }
+
+func (broken) CanRead(context.Context, node.Request) (node.Decision, error) {
+	return node.Everything(), errors.New("the provisioning server is away")
 }
 
 func Test0323R25_ClientGetsTheRefusal(t *testing.T) {

@@ -82,7 +82,7 @@ func Test0323R33_ItemsReadBack(t *testing.T) {
 
 // R35: no zone means the reader's, and shows; R38: absent writable is no
 // answer; D31: all and historical on a field mean nothing.
-func Test0323R35_LenientReading(t *testing.T) {
+func Test0323R35R38R45_LenientReading(t *testing.T) {
 	d := parseXML(t, `<message><fields xmlns='urn:xmpp:iot:sensordata' seqnr='1'><node><timestamp value='2026-07-01T12:00:00'>
 		<numeric name='a' value='INF'/><numeric name='b' value='1.2345678901234567890123'/><int name='c' value='4000000000'/>
 		<boolean name='d' value='1' all='true' historical='true' momentary='0'/><timeSpan name='e' value='PT1H'/><blob name='f' value='x'/>

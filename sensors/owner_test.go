@@ -235,7 +235,7 @@ func TestApply(t *testing.T) {
 // Whatever devices do, each read-out ends exactly once, fields come before
 // failures, every requested node is in one of them, and nothing follows the
 // end (R05, R15).
-func Test0323R15_EndsExactlyOnce(t *testing.T) {
+func Test0323R05R15R26R52_EndsExactlyOnce(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))

@@ -26,7 +26,7 @@ func addr(s string) jid.JID {
 
 // A read-out of ready data: the acceptance, the data and the end marker leave
 // in one write and in the order that every known peer understands.
-func Test0323R07_AcceptedThenDataThenEnd(t *testing.T) {
+func Test0323R07R09_AcceptedThenDataThenEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, []node.Node{thermo("room")}, only("room", temperature("21.50")), nil)
 		defer r.stop()
@@ -65,7 +65,7 @@ func Test0323R12_NoStartedWhenNotQueued(t *testing.T) {
 	})
 }
 
-func Test0323R08_QueuedByWhen(t *testing.T) {
+func Test0323R08R11_QueuedByWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, []node.Node{thermo("room")}, only("room", temperature("1")), nil)
 		defer r.stop()
@@ -141,7 +141,7 @@ func Test0323R06_SameSeqnrOfTwoClients(t *testing.T) {
 	})
 }
 
-func Test0323R25_Refusals(t *testing.T) {
+func Test0323R25R46_Refusals(t *testing.T) {
 	nodes := []node.Node{thermo("room")}
 	for _, c := range []struct{ name, from, stanza, condition string }{
 		{"stranger", mallory, req("1", "seqnr='1' momentary='true'", ""), "<error type='cancel'><forbidden "}, // R46
@@ -221,7 +221,7 @@ func Test0323R14_PartialDataOfHealthyDevices(t *testing.T) {
 	})
 }
 
-func Test0323R27_CancelOfAQueuedReadout(t *testing.T) {
+func Test0323R27R29_CancelOfAQueuedReadout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, []node.Node{thermo("room")}, only("room", temperature("1")), nil)
 		defer r.stop()
@@ -239,7 +239,7 @@ func Test0323R27_CancelOfAQueuedReadout(t *testing.T) {
 }
 
 // D25: a running read-out is stopped: cancelled, then nothing more.
-func Test0323D25_CancelWhileRunning(t *testing.T) {
+func Test0323R28_CancelWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := temperature("1")
 		p.delay = 1500 * time.Millisecond
@@ -302,7 +302,7 @@ func Test0323D30_ABounceEndsTheReadout(t *testing.T) {
 
 // R20, R23: exactly the fields of the requested types; R57: no names means
 // all; D29: unknown field names are answered without.
-func Test0323R20_TypesAndNames(t *testing.T) {
+func Test0323R20R23R57R58_TypesAndNames(t *testing.T) {
 	n := node.Node{Ref: node.Ref{ID: "m"}, Fields: []node.Field{
 		{Name: "power", Types: node.Momentary, Const: drivers.Decimal(drivers.Num(10, 0)), Unit: "W"},
 		{Name: "peak", Types: node.Peak, Const: drivers.Decimal(drivers.Num(99, 0)), Unit: "W"},
@@ -340,7 +340,7 @@ func Test0323R20_TypesAndNames(t *testing.T) {
 	}
 }
 
-func Test0323R34_EveryValueType(t *testing.T) {
+func Test0323R34R36_EveryValueType(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.FixedZone("", 2*3600))
 	var fields []node.Field
 	for _, f := range []struct {
@@ -372,7 +372,7 @@ func Test0323R34_EveryValueType(t *testing.T) {
 
 // R42: an id used in two sources means both nodes; R44: a super-node brings
 // what is below it.
-func Test0323R44_AmbiguousIdsAndDescendants(t *testing.T) {
+func Test0323R42R43R44_AmbiguousIdsAndDescendants(t *testing.T) {
 	leaf := func(id, source, parent string) node.Node {
 		n := node.Node{Ref: node.Ref{ID: id, Source: source}, Fields: []node.Field{{Name: "v", Types: node.Momentary, Const: drivers.Int(1)}}}
 		if parent != "" {
@@ -405,7 +405,7 @@ func Test0323R44_AmbiguousIdsAndDescendants(t *testing.T) {
 }
 
 // R37, R55, R56: writable tells whether there is a parameter of the name.
-func Test0323R55_WritableFields(t *testing.T) {
+func Test0323R37R55R56_WritableFields(t *testing.T) {
 	n := node.Node{Ref: node.Ref{ID: "m"},
 		Fields:     []node.Field{{Name: "on", Const: drivers.Bool(true)}, {Name: "volts", Const: drivers.Int(5)}},
 		Parameters: []node.Parameter{{Name: "on", Kind: drivers.KindBool}}}
@@ -419,7 +419,7 @@ func Test0323R55_WritableFields(t *testing.T) {
 
 // R51: no field without a flag; R30: a channel that failed is missing and in
 // error, and says why; a clock that is not set shows as timeOffset.
-func Test0323R51_QualityOfEveryField(t *testing.T) {
+func Test0323R30R51_QualityOfEveryField(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &probe{samples: []drivers.Sample{
 			{Channel: "a", Value: drivers.Int(1)}, {Channel: "b", Value: drivers.Int(2)}}}
@@ -455,6 +455,25 @@ func Test0323R30_StaleValueWarns(t *testing.T) {
 		synctest.Wait()
 		want(t, r.out(), "accepted",
 			"<timestamp value='2000-01-01T00:00:10.000Z'><int name='a' … automaticReadout='true' w … <timestamp value='2000-01-01T00:00:00.000Z'><int name='b' … automaticReadout='true' warning='true'", "done")
+	})
+}
+
+// R49: what was not measured says so; R39: localisation goes along.
+func Test0323R39R49_EstimatesAndLocalisation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := node.Node{Ref: node.Ref{ID: "m"}, Fields: []node.Field{{Name: "valve", Unit: "%", Module: "Postern.Fields", StringIDs: "1,2|Postern.Units|x"}}}
+		r := start(t, []node.Node{n}, nil, nil)
+		defer r.stop()
+		r.live.Put(n.Ref, "valve", live.Reading{Value: drivers.Decimal(drivers.Num(5, -1)), Time: time.Now(), Quality: live.AutomaticEstimate})
+		n.Device = "m"
+		tree, _ := node.NewTree([]node.Node{n})
+		if err := r.svc.Apply(t.Context(), Setup{Tree: tree, Access: r.svc.state.Load().access,
+			Devices: only("m", &probe{samples: []drivers.Sample{{Channel: "other", Value: drivers.Int(1)}}})}); err != nil {
+			t.Fatal(err)
+		}
+		r.recv(alice, req("1", "seqnr='1' momentary='true'", ""))
+		synctest.Wait()
+		want(t, r.out(), "accepted", "<numeric name='valve' momentary='true' automaticEstimate='true' module='Postern.Fields' stringIds='1,2|Postern.Units|x' writable='false' unit='%' value='0.5'/>", "done")
 	})
 }
 

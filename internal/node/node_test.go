@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -192,4 +193,54 @@ func TestFromChannels(t *testing.T) {
 	if len(f) != 3 || f[0].Unit != "°C" || f[0].Types != Momentary || len(p) != 2 || p[1].Options[1].Value != "b" {
 		t.Errorf("%+v %+v", f, p)
 	}
+}
+
+// xsdPattern is the printed pattern without its anchors, in Go's words for the
+// characters that are allowed in it.
+var xsdPattern = regexp.MustCompile(`^\d+([|]\w+([.]\w+)*([|][^,]*)?)?(,\d+([|]\w+([.]\w+)*([|][^,]*)?)?)*$`)
+
+// R53: what a tree lets out fits the pattern, and the wider prose grammar is
+// read (D28).
+func Test0323R53_StringIDs(t *testing.T) {
+	for _, c := range []struct {
+		s             string
+		reads, leaves bool
+	}{
+		{"1", true, true}, {"1,2", true, true}, {"1|a.b", true, true}, {"1|a.b|x y", true, true}, {"1|a|s|t", true, true}, {"1,2|m|3", true, true},
+		{"3|", true, false}, {"3||A1", true, false}, {"3||-1", true, false}, {"3|a|", true, false},
+		{"", false, true}, {"a", false, false}, {"1,", false, false}, {"1|a b", false, false}, {"1|a..b", false, false}, {"-1", false, false},
+	} {
+		_, err := ParseStringIDs(c.s)
+		if (err == nil) != c.reads {
+			t.Errorf("%q: %v", c.s, err)
+		}
+		n := mk("a", "", "")
+		n.Fields = []Field{{Name: "f", Module: "mod", StringIDs: c.s}}
+		_, err = NewTree([]Node{n})
+		if (err == nil) != c.leaves {
+			t.Errorf("%q on a field: %v", c.s, err)
+		}
+		if err == nil && c.s != "" && !xsdPattern.MatchString(c.s) {
+			t.Errorf("%q leaves and does not fit the pattern", c.s)
+		}
+	}
+	n := mk("a", "", "")
+	n.Fields = []Field{{Name: "f", StringIDs: "1"}}
+	if _, err := NewTree([]Node{n}); err == nil {
+		t.Error("string ids without any module")
+	}
+	ids, err := ParseStringIDs("1,2|m.n|seed with | bar")
+	if err != nil || len(ids) != 2 || ids[1] != (StringID{"2", "m.n", "seed with | bar"}) {
+		t.Errorf("%+v %v", ids, err)
+	}
+}
+
+func FuzzParseStringIDs(f *testing.F) {
+	f.Add("1,2|m|s")
+	f.Fuzz(func(t *testing.T, s string) {
+		ids, err := ParseStringIDs(s)
+		if err == nil && len(ids) != strings.Count(s, ",")+1 {
+			t.Fatalf("%q gave %d ids", s, len(ids))
+		}
+	})
 }

@@ -67,6 +67,9 @@ func (t *Tree) add(n *Node) error {
 			return fmt.Errorf("node %s: field name %q is empty or used twice", n.Ref, f.Name)
 		}
 		fields[f.Name] = true
+		if err := f.checkLocalisation(); err != nil {
+			return fmt.Errorf("node %s: field %s: %w", n.Ref, f.Name, err)
+		}
 		if f.Types == 0 {
 			f.Types = Momentary
 		}
