@@ -83,6 +83,11 @@ func sameInstant(a, b *Item) bool { return a.Time.UnixMilli() == b.Time.UnixMill
 // appendEvents writes the field element.
 func (it *Item) appendEvents(d *exi.Doc) {
 	name, v := wireValue(it.Value)
+	if it.Unit != "" && it.Writable != Yes && (name == nameInt || name == nameLong) {
+		// Whole numbers have no place for a unit; a parameter keeps its type (R55).
+		num, _ := it.Value.Number()
+		name, v = nameNumeric, exi.FloatValue(num.Mant, int(num.Exp))
+	}
 	d.Start(name)
 	d.Attr(attrName, exi.Str(it.Name))
 	appendTypes(d, it.Types)
