@@ -36,11 +36,11 @@ const (
 	maxNodes     = 1 << 18   // elements of all documents together
 	maxDepth     = 200       // of nested elements in a document
 	maxLeaves    = 1 << 14   // particles of one content model after expansion
-	maxStates    = 1 << 17   // of all grammars together
-	maxProds     = 1 << 20   // of all grammars together
-	maxWork      = 1 << 23   // steps of the construction of all content models
+	maxStates    = 1 << 16   // of all grammars together
+	maxProds     = 1 << 19   // of all grammars together
+	maxWork      = 1 << 22   // steps of the construction of all content models
 	maxErrors    = 20        // reported at once
-	exactOccurs  = 1<<16 - 1 // a greater maxOccurs counts as unbounded
+	exactOccurs  = 1<<15 - 1 // a greater maxOccurs counts as unbounded
 )
 
 // fail records a fault found at n. The compilation goes on, so that one run
