@@ -1,0 +1,110 @@
+package hwmon
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+)
+
+func chip() fstest.MapFS {
+	f := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	return fstest.MapFS{
+		class + "/hwmon0/name":             f("other\n"),
+		class + "/hwmon3/name":             f("board\n"),
+		class + "/hwmon3/temp1_input":      f("45277\n"),
+		class + "/hwmon3/temp1_label":      f("CPU Core\n"),
+		class + "/hwmon3/temp2_input":      f("-500\n"),
+		class + "/hwmon3/in0_input":        f("5104\n"),
+		class + "/hwmon3/in0_lcrit_alarm":  f("1\n"),
+		class + "/hwmon3/power1_input":     f("1250000\n"),
+		class + "/hwmon3/humidity1_input":  f("45012\n"),
+		class + "/hwmon3/fan1_input":       f("1200\n"),
+		class + "/hwmon3/temp1_max":        f("90000\n"),
+		class + "/hwmon3/device/something": f("x"),
+	}
+}
+
+// swap is a file system whose content can be taken away.
+type swap struct {
+	mu sync.Mutex
+	fs fs.FS
+}
+
+func (s *swap) set(f fs.FS) { s.mu.Lock(); defer s.mu.Unlock(); s.fs = f }
+
+func (s *swap) Open(name string) (fs.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fs.Open(name)
+}
+
+func TestDevice(t *testing.T) {
+	root := &swap{}
+	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+		root.set(chip())
+		d, err := Open(t.Context(), root, Config{Chip: "board"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}, drivertest.Options{Break: func(broken bool) {
+		root.set(chip())
+		if broken {
+			root.set(fstest.MapFS{})
+		}
+	}})
+}
+
+func TestValues(t *testing.T) {
+	d, err := Open(t.Context(), chip(), Config{Chip: "board"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Read(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"temperature-cpu-core": "45.277 °C", "temperature-2": "-0.500 °C", "voltage-0": "5.104 V",
+		"voltage-0-lcrit-alarm": "true ", "power-1": "1.250000 W", "humidity-1": "45.012 %RH", "fan-1": "1200 rpm",
+	}
+	for _, s := range got {
+		if v := s.Value.String() + " " + s.Unit; v != want[s.Channel] {
+			t.Errorf("%s: %s, %v; want %s", s.Channel, v, s.Err, want[s.Channel])
+		}
+		delete(want, s.Channel)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	root := chip()
+	d, err := Open(t.Context(), root, Config{Chip: "board"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root[class+"/hwmon3/fan1_input"].Data = []byte("fast")
+	delete(root, class+"/hwmon3/in0_input")
+	got, err := d.Read(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range got {
+		if s.Channel == "fan-1" && !errors.Is(s.Err, drivers.ErrProtocol) || s.Channel == "voltage-0" && !errors.Is(s.Err, drivers.ErrGone) {
+			t.Errorf("%s: %v, %v", s.Channel, s.Value, s.Err)
+		}
+	}
+	if _, err := Open(t.Context(), root, Config{Chip: "missing"}); !errors.Is(err, drivers.ErrGone) {
+		t.Errorf("a missing chip: %v", err)
+	}
+	if _, err := Open(t.Context(), root, Config{Chip: "other"}); !errors.Is(err, drivers.ErrGone) {
+		t.Errorf("a chip with nothing: %v", err)
+	}
+}
