@@ -27,8 +27,9 @@ type command struct {
 
 // commands are in the order of the help.
 func commands() []command {
-	const gw, op, hub, more = "Gateway", "Operator", "Server", "More"
+	const start, gw, op, hub, more = "Start here", "Gateway", "Operator", "Server", "More"
 	return []command{
+		{"demo", start, "a server, a gateway and an operator on this machine, to try", daemon.Demo},
 		{"run", gw, "run the gateway", daemon.Run},
 		{"check", gw, "check a configuration and show everything that is wrong", daemon.Check},
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/control"
+	"postern/drivers/gpio"
 	"postern/internal/config"
 	"postern/internal/live"
 	"postern/internal/local"
@@ -215,4 +216,18 @@ func (g *Gateway) doorHandler() http.Handler {
 		local.Reply(w, http.StatusOK, g.Status())
 	})
 	return mux
+}
+
+// WaitOnline waits until the gateway is connected.
+func (g *Gateway) WaitOnline(ctx context.Context) error { return g.session.WaitOnline(ctx) }
+
+// DriveLine moves a simulated input from outside, as a contact would. It fails
+// for a line that is not simulated.
+func (g *Gateway) DriveLine(line string, high bool) error {
+	l := g.hw.bench.line(line)
+	if l == nil {
+		return fmt.Errorf("there is no simulated line %s", line)
+	}
+	l.Drive(gpio.Level(high))
+	return nil
 }
