@@ -116,8 +116,7 @@ func (s *Session) handle(ctx context.Context, j job) {
 	if errors.Is(err, ErrLater) {
 		return
 	}
-	var refusal *Error
-	if err != nil && !errors.As(err, &refusal) {
+	if err != nil && !isRefusal(err) {
 		s.log.Error("a stanza could not be handled", "kind", st.Kind.String(), "from", st.From.String(), "err", err)
 	}
 	if st.Kind != IQ {
@@ -137,6 +136,12 @@ func (s *Session) handle(ctx context.Context, j job) {
 	s.result(ctx, j, p)
 }
 
+// isRefusal says that err is an answer for the peer, not a fault here.
+func isRefusal(err error) bool {
+	var e *Error
+	return errors.As(err, &e)
+}
+
 // result answers an iq, with what must follow in the same write.
 func (s *Session) result(ctx context.Context, j job, p Payload) {
 	var then []Stanza
@@ -151,8 +156,8 @@ func (s *Session) result(ctx context.Context, j job, p Payload) {
 		s.reply(ctx, j.epoch, true, &reply)
 		return
 	}
-	docs := make([]*exi.Doc, 0, 1+len(then))
-	docs = append(docs, record(&reply))
+	var few [8]*exi.Doc
+	docs := append(few[:0], record(&reply))
 	for i := range then {
 		docs = append(docs, record(&then[i]))
 	}

@@ -195,6 +195,9 @@ func (s *Session) ackEvery() int { return min(ackEvery, max(1, s.cfg.Queue/2)) }
 // settle removes a stanza that cannot be encoded; those behind it are written
 // in the next round.
 func (w *linkWriter) settle(stanzas int, err error) error {
+	if err == nil {
+		return nil
+	}
 	var enc *EncodeError
 	if !errors.As(err, &enc) {
 		return err

@@ -131,12 +131,11 @@ type Service struct {
 	cfg Config
 	log *slog.Logger
 
-	mu       sync.Mutex
-	session  Session
-	items    map[string]Item                // by bare address
-	present  map[string]map[string]Presence // by bare address and resource
-	pending  map[string]jid.JID
-	priority int
+	mu      sync.Mutex
+	session Session
+	items   map[string]Item                // by bare address
+	present map[string]map[string]Presence // by bare address and resource
+	pending map[string]jid.JID
 }
 
 // New returns a service; Register and Online make it work.
@@ -151,7 +150,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
-		cfg: cfg, log: cfg.Logger, session: cfg.Session, priority: cfg.Priority,
+		cfg: cfg, log: cfg.Logger, session: cfg.Session,
 		items: make(map[string]Item), present: make(map[string]map[string]Presence), pending: make(map[string]jid.JID),
 	}, nil
 }
@@ -229,8 +228,8 @@ func (s *Service) Announce(ctx context.Context) error {
 // capabilities).
 func (s *Service) ownPresence() xmpp.Stanza {
 	return xmpp.Stanza{Kind: xmpp.Presence, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
-		if s.priority != 0 {
-			d.Element(namePriority, exi.Str(strconv.Itoa(s.priority)))
+		if s.cfg.Priority != 0 {
+			d.Element(namePriority, exi.Str(strconv.Itoa(s.cfg.Priority)))
 		}
 		if s.cfg.Presence == nil {
 			return

@@ -358,3 +358,7 @@ func (c *Conn) WriteText(xml string) error {
 	c.out = append(c.out[:0], xml...)
 	return c.flush()
 }
+
+// Layer returns what octets go through: the TLS layer, or the connection below.
+// Nobody may be using the Conn any more; it is for tests.
+func (c *Conn) Layer() net.Conn { return c.nc }

@@ -232,3 +232,15 @@ func (s *Server) Resume(h uint32) (*Peer, uint32) {
 	p.Pump()
 	return p, uint32(client)
 }
+
+// LoginRaw is Login that hands out the connection's TLS layer instead of a
+// Peer, for load generators. Nothing reads ahead, and acknowledging is left
+// out.
+func (s *Server) LoginRaw() net.Conn {
+	s.t.Helper()
+	s.o.NoSM = true
+	p := s.Accept()
+	p.Authenticate()
+	p.BindAs("")
+	return p.Conn.Layer()
+}
