@@ -180,6 +180,9 @@ func (c *compiler) declaredName(n *node) exi.Name {
 
 func (c *compiler) enter(t table, n *node) {
 	name := c.declaredName(n)
+	if c.builtin[name] != nil && (n.kind == "simpleType" || n.kind == "complexType") {
+		return // the definitions in XML Schema's own document are for show
+	}
 	if old := t[name]; old != nil {
 		if old.node != n {
 			c.fail(n, "already declared at %s:%d", old.node.doc.name, old.node.line)

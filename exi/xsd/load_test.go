@@ -146,3 +146,21 @@ func TestOrderOfDocumentsDoesNotMatter(t *testing.T) {
 		t.Errorf("document elements %q, want %q", names, want)
 	}
 }
+
+// A schema may bring XML Schema's own document, with its document type
+// declaration: the built-in types stay what they are.
+func TestBuiltinTypesCannotBeRedeclared(t *testing.T) {
+	s, err := Compile(Files{
+		"a b.xsd": []byte(`<?xml version="1.0"?><!DOCTYPE xs:schema PUBLIC "-//W3C//DTD XMLSCHEMA 200102//EN" "XMLSchema.dtd" [
+		<!-- it's > a comment --> <!ATTLIST xs:schema id ID #IMPLIED> <!ENTITY % p ""> ]>
+		<xs:schema ` + xs + ` targetNamespace="http://www.w3.org/2001/XMLSchema"><xs:simpleType name="byte"><xs:restriction base="xs:anySimpleType"/></xs:simpleType>
+		<xs:simpleType name="extra"><xs:restriction base="xs:byte"/></xs:simpleType></xs:schema>`),
+		"m.xsd": []byte(`<xs:schema ` + xs + `><xs:import namespace="http://www.w3.org/2001/XMLSchema" schemaLocation="a%20b.xsd"/><xs:element name="e" type="xs:extra"/></xs:schema>`),
+	}, "m.xsd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := s.Elements[exi.N("", "e")].Type.Simple; d.Codec != exi.CodecNBit || d.Bits != 8 {
+		t.Errorf("codec %d", d.Codec)
+	}
+}

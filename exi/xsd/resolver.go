@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path"
 	"strings"
 )
@@ -49,6 +50,9 @@ func (r fsResolver) Schema(from, location, _ string) (string, []byte, error) {
 func candidates(from, location string) []string {
 	dir := path.Dir(from)
 	loc, _, _ := strings.Cut(strings.TrimPrefix(location, "file:"), "#")
+	if plain, err := url.PathUnescape(loc); err == nil {
+		loc = plain
+	}
 	var names []string
 	if !strings.Contains(loc, "://") {
 		name := path.Join(dir, loc)
