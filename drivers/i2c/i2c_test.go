@@ -147,3 +147,20 @@ func TestChipCloseEndsARunningCall(t *testing.T) {
 		t.Errorf("error %v, want ErrClosed", err)
 	}
 }
+
+// Sensirion SHT3x data sheet, 4.12: the checksum of 0xbeef is 0x92.
+func TestCRC8(t *testing.T) {
+	if c := CRC8(0xbe, 0xef); c != 0x92 {
+		t.Errorf("0x%02x, the data sheet says 0x92", c)
+	}
+	w, err := CheckedWords(AppendWords(nil, 0xbeef, 1), 2)
+	if err != nil || w[0] != 0xbeef || w[1] != 1 {
+		t.Errorf("%x, %v", w, err)
+	}
+	if _, err := CheckedWords([]byte{0xbe, 0xef, 0x93}, 1); !errors.Is(err, drivers.ErrProtocol) {
+		t.Errorf("a wrong checksum: %v", err)
+	}
+	if _, err := CheckedWords([]byte{0xbe, 0xef}, 1); !errors.Is(err, drivers.ErrProtocol) {
+		t.Errorf("too short: %v", err)
+	}
+}

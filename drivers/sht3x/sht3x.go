@@ -1,0 +1,167 @@
+// Package sht3x reads Sensirion's SHT30, SHT31 and SHT35 (temperature and
+// humidity) over I2C. Source: Sensirion SHT3x-DIS data sheet, version 7,
+// chapter 4.
+package sht3x
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/i2c"
+)
+
+// Config is the configuration of one SHT3x.
+type Config struct {
+	Bus     string `yaml:"bus" default:"1" doc:"I2C bus: number, /dev path or adapter name" example:"1"`
+	Address int    `yaml:"address" default:"0x44" min:"0x44" max:"0x45" doc:"I2C address: 0x44 with ADDR low, 0x45 with ADDR high"`
+}
+
+// Validate reports what the tags cannot express.
+func (c Config) Validate() error {
+	if c.Address < 0x44 || c.Address > 0x45 {
+		return fmt.Errorf("address: 0x%02x is not in 0x44..0x45", c.Address)
+	}
+	return nil
+}
+
+// Commands of two octets (chapter 4).
+const (
+	cmdMeasure = 0x2400 // once, with high repeatability, without clock stretching
+	cmdStatus  = 0xf32d
+	cmdClear   = 0x3041
+	cmdReset   = 0x30a2
+
+	statusReset = 1 << 4 // there was a reset since the last clearing
+)
+
+// conversion is the maximum of a measurement with high repeatability (table
+// 4), with some room.
+const conversion = 16 * time.Millisecond
+
+// Open returns the chip. Whether it is there shows when it is read.
+func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("sht3x: %w", err)
+	}
+	return i2c.NewSensor("sht3x", bus, cfg.Address, []drivers.Channel{
+		{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "air temperature at the chip"},
+		{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
+	}, setUp), nil
+}
+
+func setUp(c *i2c.Chip) (i2c.Measure, error) {
+	// The status with its checksum tells an SHT3x from others there.
+	if _, err := ask(c, cmdStatus, 0, 1); err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	if err := command(c, cmdClear); err != nil {
+		return nil, err
+	}
+	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
+		w, err := ask(c, cmdMeasure, conversion, 2)
+		if err != nil {
+			return dst, err
+		}
+		now := time.Now()
+		return append(dst,
+			drivers.Sample{Channel: "temperature", Value: drivers.Decimal(temperature(w[0])), Unit: "°C", Time: now},
+			drivers.Sample{Channel: "humidity", Value: drivers.Decimal(humidity(w[1])), Unit: "%RH", Time: now},
+		), nil
+	}, nil
+}
+
+func command(c *i2c.Chip, cmd uint16) error { return c.Write(byte(cmd>>8), byte(cmd)) }
+
+// ask sends a command, waits and reads n words.
+func ask(c *i2c.Chip, cmd uint16, wait time.Duration, n int) ([]uint16, error) {
+	if err := command(c, cmd); err != nil {
+		return nil, err
+	}
+	if wait > 0 {
+		if err := c.Sleep(wait); err != nil {
+			return nil, err
+		}
+	}
+	b := make([]byte, 3*n)
+	if err := c.Ask(b); err != nil {
+		return nil, err
+	}
+	return i2c.CheckedWords(b, n)
+}
+
+// temperature is −45 + 175·s/65535 °C, humidity 100·s/65535 %RH (4.13), both
+// at 0.01, which is the chip's resolution.
+func temperature(s uint16) drivers.Number {
+	return drivers.Num((17500*int64(s)*2+65535)/(2*65535)-4500, -2)
+}
+
+func humidity(s uint16) drivers.Number {
+	return drivers.Num((10000*int64(s)*2+65535)/(2*65535), -2)
+}
+
+// Slave is a simulated SHT3x. It is safe for concurrent use.
+type Slave struct {
+	// In °C and %RH; set them before use.
+	Temperature, Humidity drivers.Drift
+
+	mu     sync.Mutex
+	answer []byte
+	ready  time.Time
+	status uint16
+}
+
+// Simulate returns a chip in a room at about 21 °C and 45 %RH.
+func Simulate(Config) i2c.Slave {
+	return &Slave{
+		Temperature: drivers.Drift{Base: 21.2, Amplitude: 1.4, Period: 35 * time.Minute, Phase: 0.2},
+		Humidity:    drivers.Drift{Base: 45, Amplitude: 5, Period: 55 * time.Minute, Phase: 0.5},
+	}
+}
+
+// PowerOn implements i2c.Resetter.
+func (s *Slave) PowerOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer, s.status = nil, statusReset
+}
+
+// Tx implements i2c.Slave: a read before the answer is ready is not
+// acknowledged.
+func (s *Slave) Tx(w, r []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if len(w) >= 2 {
+		s.ready = now
+		switch uint16(w[0])<<8 | uint16(w[1]) {
+		case cmdStatus:
+			s.answer = i2c.AppendWords(nil, s.status)
+		case cmdClear:
+			s.answer, s.status = nil, 0
+		case cmdMeasure:
+			s.answer = i2c.AppendWords(nil, raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
+			s.ready = now.Add(15 * time.Millisecond)
+		case cmdReset:
+			s.answer, s.status = nil, statusReset
+		default:
+			return syscall.EREMOTEIO
+		}
+	}
+	if len(r) == 0 {
+		return nil
+	}
+	if s.answer == nil || now.Before(s.ready) {
+		return syscall.EREMOTEIO
+	}
+	copy(r, s.answer)
+	s.answer = nil
+	return nil
+}
+
+func raw(share float64) uint16 { return uint16(min(max(share*65535+0.5, 0), 65535)) }
+
+var _ i2c.Resetter = (*Slave)(nil)

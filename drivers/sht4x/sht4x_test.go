@@ -1,0 +1,89 @@
+package sht4x
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Bus: "sim", Address: 0x44}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise, "stuck": i2c.Stuck} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x44, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x44, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x44, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x44, i2c.Late) },
+			})
+		})
+	}
+}
+
+func TestQuantities(t *testing.T) {
+	for _, c := range []struct {
+		t, h        float64
+		wantT, want string
+	}{
+		{21.5, 45.25, "21.50", "45.25"}, {-40, 0, "-40.00", "0.00"}, {125, 100, "125.00", "100.00"}, {0, 50, "0.00", "50.00"},
+	} {
+		s := Simulate(config).(*Slave)
+		s.Temperature, s.Humidity = drivers.Drift{Base: c.t}, drivers.Drift{Base: c.h}
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x44, s)
+		d, err := Open(t.Context(), sim, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Read(t.Context(), nil)
+		if err != nil || got[0].Value.String() != c.wantT || got[1].Value.String() != c.want {
+			t.Errorf("%v °C %v %%RH: %v, %v", c.t, c.h, got, err)
+		}
+	}
+}
+
+// The data sheet's ends of the scales.
+func TestScale(t *testing.T) {
+	if temperature(0).String() != "-45.00" || temperature(65535).String() != "130.00" {
+		t.Errorf("%s to %s", temperature(0), temperature(65535))
+	}
+	if humidity(0).String() != "0.00" || humidity(65535).String() != "100.00" {
+		t.Errorf("%s to %s", humidity(0), humidity(65535))
+	}
+}
+
+func TestOtherChipIsRefused(t *testing.T) {
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x44, zeros{})
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := Open(t.Context(), sim, Config{Address: 0x76}); err == nil {
+		t.Error("address 0x76 was accepted")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Tx(w, r []byte) error { clear(r); return nil }
