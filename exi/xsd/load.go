@@ -212,7 +212,11 @@ func (c *compiler) qname(n *node, value string) exi.Name {
 // undeclared reports a reference to a component that no document declares.
 func (c *compiler) undeclared(n *node, what string, name exi.Name) {
 	q := name.Value()
-	if location, ok := c.missing[q.Space]; ok {
+	switch location, ok := c.missing[q.Space]; {
+	case ok && location == "":
+		c.fail(n, "%s %q of namespace %q: the import names no document, and there is no other of that namespace", what, q.Local, q.Space)
+		return
+	case ok:
 		c.fail(n, "%s %q of namespace %q: the import's document %q was not found", what, q.Local, q.Space, location)
 		return
 	}
