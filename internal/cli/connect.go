@@ -22,7 +22,13 @@ type conn struct {
 	things *thing.Client
 	ended  chan error
 	cancel context.CancelFunc
+	// alive ends with the command's time and, with errLost, with the session:
+	// nothing is waited for that cannot come any more.
+	alive context.Context
 }
+
+// errLost ends what waits on a session that is gone for good.
+var errLost = errors.New("the connection to the server was lost")
 
 // link says how a command wants its connection.
 type link struct {
@@ -54,7 +60,13 @@ func (e *Env) dial(ctx context.Context, l link) (*conn, error) {
 	c.things.Use(c.Session)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
-	go func() { c.ended <- c.Session.Run(run) }()
+	var lost context.CancelCauseFunc
+	c.alive, lost = context.WithCancelCause(ctx)
+	go func() {
+		err := c.Session.Run(run)
+		lost(errLost)
+		c.ended <- err
+	}()
 	if err := c.online(ctx); err != nil {
 		c.close()
 		return nil, e.connectFailure(l.account, err)
@@ -208,6 +220,8 @@ func (c *conn) refusal(a Account, j jid.JID, err error) error {
 	switch {
 	case errors.As(err, &stanza):
 		f.code, f.hint = stanzaCode(stanza.Condition, a)
+	case context.Cause(c.alive) == errLost:
+		f.code, f.err, f.hint = ExitUnreachable, errLost, "try again; if it stays so, see whether the server is up"
 	case errors.Is(err, thing.ErrSilent), errors.Is(err, context.DeadlineExceeded):
 		f.code, f.hint = ExitTimeout, "--timeout waits longer"
 	case errors.Is(err, xmpp.ErrOffline), errors.Is(err, xmpp.ErrClosed):

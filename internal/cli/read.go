@@ -105,6 +105,7 @@ func (e *Env) read(ctx context.Context, args []string) error {
 		return err
 	}
 	defer c.close()
+	ctx = c.alive
 	full, err := c.find(ctx, t.account, t.jid)
 	if err != nil {
 		return err

@@ -101,6 +101,7 @@ func (e *Env) set(ctx context.Context, args []string) error {
 		return err
 	}
 	defer c.close()
+	ctx = c.alive
 	full, err := c.find(ctx, o.account, o.jid)
 	if err != nil {
 		return err

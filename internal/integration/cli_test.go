@@ -33,6 +33,7 @@ func (o *operator) env() cli.Env {
 }
 
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
 		o := newOperator(t)
 		args := []string{s.JID("operator"), "--server", s.Addr, "--ca", s.CAFile, "--password-file", s.PasswordFile("operator")}
@@ -54,6 +55,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestLoginFailures(t *testing.T) {
+	t.Parallel()
 	s := peertest.Prosody(t)
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	if err := os.WriteFile(wrong, []byte("wrong\n"), 0o600); err != nil {

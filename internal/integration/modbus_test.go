@@ -146,6 +146,7 @@ func meterGateway(t *testing.T, s *peertest.Server) *slave {
 // TestModbusMeter reads and sets registers of an independent slave through
 // driver, node and stanza, on each server, with each client.
 func TestModbusMeter(t *testing.T) {
+	t.Parallel()
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
 		s.Befriend("gateway", "owner")
 		m := meterGateway(t, s)
@@ -238,6 +239,7 @@ func TestModbusMeter(t *testing.T) {
 // TestModbusSlaveFails: a meter that falls silent is a failure with its reason
 // and never a number; the other nodes are read.
 func TestModbusSlaveFails(t *testing.T) {
+	t.Parallel()
 	s := peertest.Prosody(t)
 	line := newSerialLine(t)
 	g := startGateway(t, s, gatewayOptions{

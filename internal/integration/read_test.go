@@ -55,6 +55,7 @@ func (d *document) value(node, field string) string {
 }
 
 func TestOperatorReadsAndSwitches(t *testing.T) {
+	t.Parallel()
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
 		startGateway(t, s, gatewayOptions{})
 		o := newOperator(t).login(t, s, "owner")
@@ -92,6 +93,7 @@ func TestOperatorReadsAndSwitches(t *testing.T) {
 }
 
 func TestOperatorIsRefused(t *testing.T) {
+	t.Parallel()
 	s := peertest.Prosody(t)
 	startGateway(t, s, gatewayOptions{})
 	gw := s.JID("gateway")

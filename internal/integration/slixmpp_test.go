@@ -25,6 +25,7 @@ func slixField(t *testing.T, answer map[string]any, node, name string) map[strin
 }
 
 func TestSlixmppReadsAndSwitches(t *testing.T) {
+	t.Parallel()
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
 		s.Befriend("gateway", "owner")
 		startGateway(t, s, gatewayOptions{})
@@ -87,6 +88,7 @@ func TestSlixmppReadsAndSwitches(t *testing.T) {
 }
 
 func TestSlixmppIsRefused(t *testing.T) {
+	t.Parallel()
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
 		s.Befriend("gateway", "owner")
 		s.Befriend("gateway", "reader")
@@ -139,6 +141,7 @@ func TestSlixmppIsRefused(t *testing.T) {
 // TestOperatorReadsASlixmppThing turns the tables: our commands understand a
 // thing that slixmpp serves.
 func TestOperatorReadsASlixmppThing(t *testing.T) {
+	t.Parallel()
 	s := peertest.Prosody(t)
 	s.Befriend("device", "owner")
 	needPython(t, "slixmpp", "python3-slixmpp")

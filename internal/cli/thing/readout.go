@@ -100,7 +100,7 @@ func (c *Client) Read(ctx context.Context, to jid.JID, req Request) (Result, err
 		select {
 		case <-r.end:
 		case <-ctx.Done():
-			err = fmt.Errorf("%w: %w", ErrSilent, ctx.Err())
+			err = fmt.Errorf("%w: %w", ErrSilent, context.Cause(ctx))
 		}
 	}
 	c.mu.Lock()
