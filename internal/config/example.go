@@ -49,8 +49,17 @@ type exampler struct {
 	kinds *Kinds
 }
 
+// comment writes a comment in lines of at most 100 characters.
 func (e *exampler) comment(indent int, text string) {
-	fmt.Fprintf(e, "%*s# %s\n", indent, "", text)
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && indent+3+len([]rune(line))+len([]rune(word)) > 100 {
+			fmt.Fprintf(e, "%*s# %s\n", indent, "", line)
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	fmt.Fprintf(e, "%*s# %s\n", indent, "", line)
 }
 
 func (e *exampler) blank() { e.WriteByte('\n') }
@@ -191,7 +200,11 @@ func flow(t reflect.Type) string {
 		if isSection(f.typ) || f.typ.Kind() == reflect.Map || f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()) {
 			continue
 		}
-		if v := exampleValue(f); v != `""` {
+		v := exampleValue(f)
+		if f.required && v == `""` {
+			v = f.key
+		}
+		if v != `""` {
 			parts = append(parts, f.key+": "+v)
 		}
 	}
@@ -220,10 +233,17 @@ func exampleValue(f field) string {
 			return f.min
 		}
 		return "0"
-	case f.typ.Kind() == reflect.String && strings.ContainsAny(v, "#{}[],&*!|>'\"%@`") && !strings.HasPrefix(v, `"`):
+	case f.typ.Kind() == reflect.String && needsQuotes(v):
 		return fmt.Sprintf("%q", v)
 	}
 	return v
+}
+
+// needsQuotes tells whether a text would be something else without quotes, in a
+// line of its own or between braces.
+func needsQuotes(v string) bool {
+	return strings.ContainsAny(v, "{}[],") || strings.ContainsAny(v[:1], "#&*!|>'%@`?- ") ||
+		strings.Contains(v, ": ") || strings.Contains(v, " #") || strings.HasSuffix(v, ":")
 }
 
 // device writes one node. All keys that nodes have in common are shown at the

@@ -28,7 +28,7 @@ func Hardware(kinds *Kinds) []byte {
 		section(&b, "## "+k.Name, k.Doc, reflect.TypeOf(k.New()).Elem())
 		channels(&b, k)
 	}
-	b.WriteString("\n# Buses\n")
+	b.WriteString("\n# Buses\n\nEntries of the section `buses`.\n")
 	for _, k := range kinds.Buses {
 		section(&b, "## "+k.Type, k.Doc, reflect.TypeOf(k.New()).Elem())
 	}
@@ -71,7 +71,13 @@ func channels(b *strings.Builder, k Kind) {
 		return
 	}
 	cfg := k.New()
-	setDefaults(reflect.ValueOf(cfg).Elem())
+	v := reflect.ValueOf(cfg).Elem()
+	setDefaults(v)
+	for _, f := range fieldsOf(v.Type()) {
+		if f.required && f.typ.Kind() == reflect.String {
+			v.FieldByIndex(f.index).SetString(f.example)
+		}
+	}
 	list, known := k.Channels(cfg)
 	if !known || len(list) == 0 {
 		return

@@ -7,6 +7,8 @@ import (
 	"postern/drivers/mcp9808"
 )
 
+//go:generate go run ./generate ../../docs
+
 // kinds is the one table of what a configuration can name. Adding a chip is
 // its package and a line here: decoding, schema, example, documentation and
 // simulation follow.

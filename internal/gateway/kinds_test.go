@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -53,6 +56,22 @@ func TestKindsAreSound(t *testing.T) {
 		}
 		if k.Bus != "" && !slices.Contains(cfgKeys, "bus") {
 			t.Errorf("kind %s sits on a bus but has no key bus", k.Name)
+		}
+	}
+}
+
+// The files in docs are those that the table gives now.
+func TestGeneratedFilesAreCurrent(t *testing.T) {
+	schema, err := config.Schema(Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]byte{
+		"example.yaml": config.Example(Kinds()), "postern.schema.json": schema, "hardware.md": config.Hardware(Kinds()),
+	} {
+		got, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("docs/%s is not current (%v): run make generate", name, err)
 		}
 	}
 }
