@@ -364,7 +364,7 @@ func TestCoreR26_R27_Features(t *testing.T) {
 			BeforeLogin: "<x xmlns='urn:example:unknown'><optional/></x>",
 			AfterLogin:  "<ver xmlns='urn:xmpp:features:rosterver'/><y xmlns='urn:example:unknown'/>",
 		}, nil)
-		if !s.Features(exi.N("urn:xmpp:features:rosterver", "ver")) || s.Features(exi.N("urn:x", "y")) {
+		if !s.HasFeature(exi.N("urn:xmpp:features:rosterver", "ver")) || s.HasFeature(exi.N("urn:x", "y")) {
 			t.Error("features")
 		}
 	})
@@ -502,6 +502,25 @@ func TestCoreR31toR33_Redirects(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	})
+}
+
+// A second login resumes the TLS session of the first, and verifies the
+// certificate all the same.
+func TestCoreR17_TLSTickets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, s, p := online(t, xmpptest.Options{}, nil)
+		if p.TLS().DidResume {
+			t.Error("the first handshake resumes something")
+		}
+		p.Cut()
+		p, _ = srv.Resume(0)
+		if !p.TLS().DidResume {
+			t.Error("the second handshake is a full one")
+		}
+		if err := s.WaitOnline(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -83,6 +83,7 @@ func (s *Session) serve(ctx context.Context, l *link) error {
 		wg.Go(func() { s.cfg.OnOnline(octx, s, l.resumed) })
 	}
 	err := l.serve(ctx)
+	s.endedAt = time.Now()
 	s.lastAlive = l.start.Add(time.Duration(l.lastRead.Load()))
 	cancel()
 	wg.Wait()
@@ -126,7 +127,7 @@ func (s *Session) afterEnd(err error) {
 		s.lost(ErrOffline)
 		return
 	}
-	s.q.hibernate(s.lastAlive.Add(s.sm.max))
+	s.q.hibernate(s.endedAt.Add(s.sm.max))
 }
 
 // pause waits before the next attempt; it is false when ctx ended.

@@ -49,6 +49,7 @@ type Session struct {
 	sm        smState   // constant while a link serves
 	lastTLS   bool      // the last connection was direct TLS
 	lastAlive time.Time // when the last connection received something
+	endedAt   time.Time // when it was found to have ended
 	again     []outItem // messages to resend in the next session
 
 	handled     atomic.Uint32 // stanzas taken over, modulo 2^32
@@ -65,7 +66,7 @@ type Session struct {
 	pendMu  sync.Mutex
 	pending map[string]*pending
 
-	stMu     sync.Mutex // guards what follows; OnState is called with it held
+	stMu     sync.Mutex // guards what follows
 	st       State
 	stCh     chan struct{}
 	addr     jid.JID
@@ -187,10 +188,10 @@ func (s *Session) changed() <-chan struct{} {
 	return s.stCh
 }
 
-// enter changes the state.
+// enter changes the state. Only Run's goroutine calls it, so OnState is told in
+// order without a lock.
 func (s *Session) enter(p Phase, change func(*State)) {
 	s.stMu.Lock()
-	defer s.stMu.Unlock()
 	next := State{Phase: p, Since: time.Now(), Err: s.st.Err}
 	if change != nil {
 		change(&next)
@@ -198,8 +199,9 @@ func (s *Session) enter(p Phase, change func(*State)) {
 	s.st = next
 	close(s.stCh)
 	s.stCh = make(chan struct{})
+	next.JID = s.addr
+	s.stMu.Unlock()
 	if s.cfg.OnState != nil {
-		next.JID = s.addr
 		s.cfg.OnState(next)
 	}
 }
@@ -213,9 +215,9 @@ func (s *Session) stats() Stats {
 	}
 }
 
-// Features reports whether the server's last stream features had an element of
+// HasFeature reports whether the server's last stream features had an element of
 // this name, for example urn:xmpp:features:rosterver ver.
-func (s *Session) Features(name exi.Name) bool {
+func (s *Session) HasFeature(name exi.Name) bool {
 	s.stMu.Lock()
 	defer s.stMu.Unlock()
 	for _, n := range s.features {

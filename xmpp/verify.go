@@ -53,11 +53,10 @@ func asciiDomain(domain string) string {
 // handshake, resumed ones included.
 func clientTLS(domain string, roots *x509.CertPool, cert *tls.Certificate, tickets tls.ClientSessionCache) *tls.Config {
 	c := &tls.Config{
-		ServerName:             asciiDomain(domain), // not the SRV target (XEP-0368)
-		MinVersion:             tls.VersionTLS12,
-		ClientSessionCache:     tickets,
-		InsecureSkipVerify:     true, // verified below
-		SessionTicketsDisabled: false,
+		ServerName:         asciiDomain(domain), // not the SRV target (XEP-0368)
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: tickets,
+		InsecureSkipVerify: true, // verified below
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			if err := verifyServer(cs.PeerCertificates, domain, roots, time.Now()); err != nil {
 				return &CertError{Domain: domain, Err: err}

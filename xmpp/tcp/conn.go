@@ -184,6 +184,10 @@ func (c *Conn) sendOpen(h xmpp.Header) error {
 	return c.flush()
 }
 
+// maxWrite is how much is collected for one write: what small elements need to
+// share segments, and no more memory than that.
+const maxWrite = 32 << 10
+
 // flush writes c.out with one write.
 func (c *Conn) flush() error {
 	if err := c.raw.SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout)); err != nil {
@@ -226,15 +230,24 @@ func (c *Conn) WriteElements(ds ...*exi.Doc) error {
 	for i, d := range ds {
 		var err error
 		if c.out, err = c.codec.AppendElement(c.out, d); err == nil {
+			if len(c.out) >= maxWrite {
+				if err := c.flush(); err != nil {
+					return err
+				}
+				c.out = c.out[:0]
+			}
 			continue
 		}
 		// The codec may have learned from the elements before, so they go out.
-		if i > 0 {
+		if len(c.out) > 0 {
 			if werr := c.flush(); werr != nil {
 				return werr
 			}
 		}
 		return &xmpp.EncodeError{Index: i, Err: err}
+	}
+	if len(c.out) == 0 {
+		return nil
 	}
 	return c.flush()
 }
@@ -289,7 +302,9 @@ func (c *Conn) awaitEnd() {
 	}
 }
 
-// StartTLS starts TLS, see xmpp.Upgrader.
+// StartTLS starts TLS, see xmpp.Upgrader. A server should use one configuration
+// for all connections, with DynamicRecordSizingDisabled set so that a stanza
+// goes out in one piece.
 func (c *Conn) StartTLS(ctx context.Context, cfg *tls.Config) error {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
@@ -314,12 +329,14 @@ func (c *Conn) StartTLS(ctx context.Context, cfg *tls.Config) error {
 }
 
 func tlsLayer(nc net.Conn, cfg *tls.Config, receiving bool) *tls.Conn {
+	if receiving {
+		// As it is: a copy would make ticket keys of its own, and no client
+		// could resume its TLS session.
+		return tls.Server(nc, cfg)
+	}
 	// One record for one write: small records would cost a segment each.
 	cfg = cfg.Clone()
 	cfg.DynamicRecordSizingDisabled = true
-	if receiving {
-		return tls.Server(nc, cfg)
-	}
 	return tls.Client(nc, cfg)
 }
 

@@ -113,6 +113,25 @@ func TestOneWriteForSeveralElements(t *testing.T) {
 	}
 }
 
+func TestLongBatchesAreSplit(t *testing.T) {
+	c, b, nc := opened(t, Options{})
+	go func() { _, _ = io.Copy(io.Discard, b) }()
+	big := element("message", strings.Repeat("x", 20<<10))
+	before := nc.writes
+	if err := c.WriteElements(big, big, big, element("message", "bad \x00")); err == nil {
+		t.Error("no error")
+	}
+	if n := nc.writes - before; n != 2 {
+		t.Errorf("%d writes", n)
+	}
+	if err := c.WriteElements(big, big); err != nil {
+		t.Error(err)
+	}
+	if n := nc.writes - before; n != 3 {
+		t.Errorf("%d writes", n)
+	}
+}
+
 func TestCoreR38_WhatCannotBeWritten(t *testing.T) {
 	c, b, nc := opened(t, Options{})
 	go func() { _, _ = io.Copy(io.Discard, b) }()
