@@ -85,8 +85,8 @@ func dumpTrim(s *exi.Schema, st *exi.State) string { return strings.TrimSpace(du
 func TestErrorsSayWhere(t *testing.T) {
 	_, err := Compile(Files{"f.xsd": []byte(`<xs:schema ` + xs + ` xmlns:o="urn:o">
 <xs:import namespace="urn:o" schemaLocation="o.xsd"/>
-<xs:element name="e" type="Nope"/>
-<xs:element name="f" type="o:T"/>
+<xs:element name="e"
+  type="Nope"/><xs:element name="f" type="o:T"/>
 <xs:complexType name="C"><xs:sequence>
  <xs:element ref="missing" minOccurs="3" maxOccurs="2"/></xs:sequence></xs:complexType>
 <xs:simpleType name="S"><xs:restriction base="xs:string"><xs:pattern value="("/></xs:restriction></xs:simpleType>

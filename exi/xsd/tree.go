@@ -114,12 +114,13 @@ func (c *compiler) parse(name string, text []byte) (*document, error) {
 	dec.CharsetReader = toUTF8
 	var open []*node
 	for {
+		line, _ := dec.InputPos() // where the token begins
 		tok, err := dec.Token()
-		line, _ := dec.InputPos()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
+			line, _ = dec.InputPos()
 			return nil, &Error{File: name, Line: line, Msg: "not well-formed XML: " + syntaxMessage(err)}
 		}
 		switch t := tok.(type) {
