@@ -1,11 +1,8 @@
 package exi
 
 import (
-	"bytes"
-
-	"github.com/klauspost/compress/flate"
-
 	"postern/exi/internal/bits"
+	"postern/exi/internal/deflate"
 )
 
 // smallChannel is the number of values up to which channels share a compressed
@@ -25,8 +22,7 @@ type channelWriter struct {
 	dst       []byte
 	structure []byte // memory of the structure channel
 	values    []byte // memory of the value channels
-	scratch   bytes.Buffer
-	z         *flate.Writer
+	z         deflate.Encoder
 }
 
 type channel struct {
@@ -81,9 +77,9 @@ func (c *channelWriter) flush(e *encoder) {
 			c.write(e, &c.list[i])
 		}
 		c.values = c.w.Bytes()
-		c.emit(e, c.values)
+		c.emit(c.values)
 	} else {
-		c.emit(e, structure)
+		c.emit(structure)
 		c.w.Reset(c.values[:0])
 		for i := range c.list {
 			if len(c.list[i].vals) <= smallChannel {
@@ -91,13 +87,13 @@ func (c *channelWriter) flush(e *encoder) {
 			}
 		}
 		c.values = c.w.Bytes()
-		c.emit(e, c.values)
+		c.emit(c.values)
 		for i := range c.list {
 			if len(c.list[i].vals) > smallChannel {
 				c.w.Reset(c.values[:0])
 				c.write(e, &c.list[i])
 				c.values = c.w.Bytes()
-				c.emit(e, c.values)
+				c.emit(c.values)
 			}
 		}
 	}
@@ -122,7 +118,7 @@ func (c *channelWriter) write(e *encoder, ch *channel) {
 }
 
 // emit appends one compressed stream; an empty one has no representation.
-func (c *channelWriter) emit(e *encoder, p []byte) {
+func (c *channelWriter) emit(p []byte) {
 	if len(p) == 0 {
 		return
 	}
@@ -130,22 +126,5 @@ func (c *channelWriter) emit(e *encoder, p []byte) {
 		c.dst = append(c.dst, p...)
 		return
 	}
-	c.scratch.Reset()
-	if c.z == nil {
-		z, err := flate.NewWriter(&c.scratch, flate.DefaultCompression)
-		if err != nil {
-			e.fail(err)
-			return
-		}
-		c.z = z
-	} else {
-		c.z.Reset(&c.scratch)
-	}
-	if _, err := c.z.Write(p); err != nil {
-		e.fail(err)
-	}
-	if err := c.z.Close(); err != nil {
-		e.fail(err)
-	}
-	c.dst = append(c.dst, c.scratch.Bytes()...)
+	c.dst = c.z.Append(c.dst, p)
 }

@@ -2,7 +2,6 @@ package exitest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -206,23 +205,4 @@ func sameWord(g, w string) bool {
 		wm, we = wm/10, we+1
 	}
 	return gm == wm && (gm == 0 || ge == we)
-}
-
-var errInflate = errors.New("the streams differ before compression")
-
-// sameInflated compares streams by their octets before DEFLATE, whose result
-// is free.
-func sameInflated(got, want []byte, o *exi.Options) error {
-	g, err := inflateAll(got, o)
-	if err != nil {
-		return err
-	}
-	w, err := inflateAll(want, o)
-	if err != nil {
-		return err
-	}
-	if err := firstDifference(g, w); err != nil {
-		return fmt.Errorf("%w: %w", errInflate, err)
-	}
-	return nil
 }
