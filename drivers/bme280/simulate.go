@@ -1,6 +1,7 @@
 package bme280
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type Slave struct {
 	// The quantities in °C, %RH and hPa; set them before use.
 	Temperature, Humidity, Pressure drivers.Drift
 
+	id     byte // 0: a BME280
 	mu     sync.Mutex
 	reg    [256]byte
 	ptr    byte
@@ -70,7 +72,7 @@ func (s *Slave) PowerOn() {
 }
 
 func (s *Slave) reset() {
-	s.reg = [256]byte{regID: idBME280, 0xa1: calH1}
+	s.reg = [256]byte{regID: cmp.Or(s.id, idBME280), 0xa1: calH1}
 	for i, v := range calibration {
 		s.reg[0x88+2*i], s.reg[0x89+2*i] = byte(v), byte(v>>8)
 	}

@@ -13,16 +13,16 @@ import (
 
 // Config is the configuration of one thermometer.
 type Config struct {
-	ID string `yaml:"id" doc:"the kernel's name of the chip: family, hyphen, serial number" example:"28-0316a2795aff"`
+	ID string `yaml:"rom" doc:"the kernel's name of the chip, its ROM code: family, hyphen, serial number" example:"28-0316a2795aff"`
 }
 
 // Validate reports what the tags cannot express.
 func (c Config) Validate() error {
 	if err := onewire.CheckID(c.ID); err != nil {
-		return fmt.Errorf("id: %w", err)
+		return fmt.Errorf("rom: %w", err)
 	}
 	if c.ID[:2] != "28" {
-		return fmt.Errorf("id: family %s is no DS18B20, whose ids begin with 28", c.ID[:2])
+		return fmt.Errorf("rom: family %s is no DS18B20, whose names begin with 28", c.ID[:2])
 	}
 	return nil
 }

@@ -1,0 +1,86 @@
+package ads1115
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Address: 0x48, Range: "4.096"}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x48, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x48, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x48, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x48, i2c.Late) },
+			})
+		})
+	}
+}
+
+// A slow oscillator must not give the voltage of the input before.
+func TestSlowOscillator(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	s.Slow = 0.1
+	for i := range s.Inputs {
+		s.Inputs[i] = drivers.Drift{Base: float64(i) + 0.5}
+	}
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x48, s)
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		got, err := d.Read(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"0.500000", "1.500000", "2.500000", "3.500000"} {
+			if got[i].Value.String() != want {
+				t.Errorf("input %d reads %v, want %s", i, got[i].Value, want)
+			}
+		}
+	}
+}
+
+func TestBeyondTheRange(t *testing.T) {
+	cfg := config
+	cfg.Range = "1.024"
+	s := Simulate(cfg).(*Slave)
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x48, s)
+	d, err := Open(t.Context(), sim, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Read(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(got[3].Err, drivers.ErrRange) || got[0].Err != nil {
+		t.Errorf("input 3: %v, %v; want ErrRange; input 0: %v", got[3].Value, got[3].Err, got[0].Err)
+	}
+	if (Config{Address: 0x48, Range: "5"}).Validate() == nil || (Config{Address: 0x47, Range: "4.096"}).Validate() == nil {
+		t.Error("a wrong configuration was accepted")
+	}
+}
