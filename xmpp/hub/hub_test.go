@@ -268,7 +268,9 @@ func (x *site) online(name, resource string, presence ...string) *peer {
 	p.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
 	p.expect("id='r'", "jabber:iq:roster")
 	p.send("<presence>" + strings.Join(presence, "") + "</presence>")
-	p.expect("<presence", "from='"+p.full+"'")
+	// Other resources of the account may show up before its own presence.
+	for !strings.Contains(p.expect("<presence"), "from='"+p.full+"'") {
+	}
 	return p
 }
 

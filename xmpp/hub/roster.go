@@ -272,7 +272,7 @@ func (acc *account) sendSubscription(p *packet) {
 	}
 	acc.mu.Unlock()
 	if route {
-		acc.h.route(&packet{st: p.st, from: acc.bare, to: to, lang: p.lang})
+		acc.h.route(&packet{st: p.st, from: acc.bare, to: to, lang: p.lang, src: p.src})
 	}
 	switch {
 	case !before.From && c.Sub.From:

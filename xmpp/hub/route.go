@@ -186,23 +186,65 @@ func (acc *account) receiveMessage(p *packet) {
 		return
 	}
 	acc.mu.Lock()
+	err, lost := acc.deliver(p, typ)
+	acc.mu.Unlock()
+	if err != nil {
+		acc.h.refuse(p, err)
+	}
+	for _, l := range lost {
+		l.session.requeue(l.item)
+	}
+}
+
+// lostItem is something else than a message that a session did not get.
+type lostItem struct {
+	session *session
+	item
+}
+
+// deliver gives a message to the resources that it is for, or keeps it
+// (RFC 6121 §8.5.2). acc.mu is held.
+func (acc *account) deliver(p *packet, typ string) (err error, lost []lostItem) {
 	delivered := false
 	for _, s := range acc.available() {
-		if s.priority >= 0 && p.give(s) == nil {
+		if s.priority < 0 {
+			continue
+		}
+		err := p.give(s)
+		if errors.Is(err, errFull) {
+			// What is in the queue comes before p: it must not wait until the
+			// session has ended (IM-R56).
+			lost = append(lost, acc.spill(s)...)
+		}
+		if err == nil {
 			delivered = true
 			if typ != "headline" {
 				break // D1: the most available one
 			}
 		}
 	}
-	var err error
 	if !delivered && typ != "headline" {
 		err = acc.keep(p)
 	}
-	acc.mu.Unlock()
-	if err != nil {
-		acc.h.refuse(p, err)
+	return err, lost
+}
+
+// spill closes the queue of a session that takes no more and delivers its
+// messages elsewhere. acc.mu is held.
+func (acc *account) spill(s *session) (lost []lostItem) {
+	for _, it := range s.q.close() {
+		var st xmpp.Stanza
+		if err := st.Parse(it.doc.Root()); err != nil || st.Kind != xmpp.Message {
+			lost = append(lost, lostItem{s, it})
+			continue
+		}
+		err, more := acc.deliver(&packet{st: &st, from: st.From, to: acc.bare, delay: it.at}, messageType(&st))
+		if err != nil {
+			acc.h.log.Warn("a message is lost", "account", acc.name, "from", st.From, "err", err)
+		}
+		lost = append(lost, more...)
 	}
+	return lost
 }
 
 var nameBody = exi.N(xmpp.NSClient, "body")
