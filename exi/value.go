@@ -361,4 +361,9 @@ func (v Value) Bytes(kind ValueKind) (octets []byte, ok bool) {
 func (v Value) Number() (mant int64, exp int) { return v.num, int(v.exp) }
 
 // trimSpace collapses what XML Schema's whiteSpace=collapse strips at the ends.
-func trimSpace(s string) string { return strings.Trim(s, " \t\r\n") }
+func trimSpace(s string) string {
+	if s == "" || s[0] > ' ' && s[len(s)-1] > ' ' {
+		return s
+	}
+	return strings.Trim(s, " \t\r\n")
+}
