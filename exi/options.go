@@ -102,7 +102,7 @@ type Limits struct {
 // DefaultLimits are what zero fields of Limits stand for.
 func DefaultLimits() Limits {
 	return Limits{
-		Depth:       10_000,
+		Depth:       5_000,
 		StringLen:   16 << 20,
 		TableOctets: 64 << 20,
 		TableSize:   4 << 20,

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"time"
 
 	"postern/exi"
 	"postern/exi/xmltext"
@@ -317,19 +319,43 @@ func withoutFalseNil(d *exi.Doc) *exi.Doc {
 	return out
 }
 
-// runBad expects a typed error from input.exi.
+// Bounds for streams that must be refused: what one costs may not grow with
+// what it announces.
+const (
+	badOctets = 8 << 20
+	badTime   = 2 * time.Second // far above what it takes, for loaded machines
+)
+
+// runBad expects a typed error from input.exi, within bounds.
 func (c *Case) runBad(o exi.Options) error {
 	stream, err := os.ReadFile(c.File("input.exi"))
 	if err != nil {
 		return err
 	}
+	if o.Schema != nil {
+		if _, err := exi.NewDecoder(o); err != nil { // binds the schema, once for all
+			return err
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
 	_, err = Decode(stream, o)
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
 	var typed *exi.Error
-	switch {
+	switch used := after.TotalAlloc - before.TotalAlloc; {
 	case err == nil:
 		return errors.New("decoded without an error")
 	case !errors.As(err, &typed):
 		return fmt.Errorf("not an *exi.Error: %w", err)
+	case used > badOctets:
+		return fmt.Errorf("%d octets of memory", used)
+	case took > badTime:
+		return fmt.Errorf("took %v", took)
+	}
+	if _, err := DecodeStream(stream, o); !errors.As(err, &typed) {
+		return fmt.Errorf("read as a stream: %v is not an *exi.Error", err)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func encode(c *command) error {
 		DTD:      keep.DTD,
 		Prefixes: keep.Prefixes,
 		Fragment: o.Fragment,
-		Limits:   xmltext.Limits{Depth: 10_000, Octets: 1 << 30},
+		Limits:   xmltext.Limits{Depth: 5_000, Octets: 1 << 30},
 	})
 	w, err := exi.NewDocumentWriter(c.w, *o)
 	if err != nil {
