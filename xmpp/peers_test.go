@@ -15,7 +15,12 @@ import (
 	"postern/exi"
 	"postern/internal/peertest"
 	"postern/xmpp"
+	"postern/xmpp/disco"
+	"postern/xmpp/entitytime"
+	"postern/xmpp/ping"
+	"postern/xmpp/roster"
 	"postern/xmpp/tcp"
+	"postern/xmpp/version"
 )
 
 // The tests of this file run against real servers and skip where they are not
@@ -92,41 +97,54 @@ func waitFor(t *testing.T, s *xmpp.Session, what string, ok func(xmpp.State) boo
 	}
 }
 
-func ping(s *xmpp.Session, to jid.JID) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func pingTo(s *xmpp.Session, to jid.JID) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	return s.Query(ctx, xmpp.Stanza{Type: xmpp.Get, To: to, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
 		d.Element(namePing, exi.Value{})
 	})}, nil)
 }
 
-func TestPeersLogin(t *testing.T) {
+func peersLogin(t *testing.T, srv *peertest.Server) {
+	best := map[string]string{"prosody": "SCRAM-SHA-256", "ejabberd": "SCRAM-SHA-512"}[srv.Name]
+	for _, mode := range []xmpp.TLSMode{xmpp.TLSStart, xmpp.TLSDirect} {
+		cfg := peerConfig(srv, "device")
+		cfg.Handler = pingMux()
+		if cfg.TLS = mode; mode == xmpp.TLSDirect {
+			cfg.Addr = srv.DirectTLS
+		}
+		s := runPeer(t, cfg)
+		st := s.State()
+		if st.Mechanism != best || !st.Resumable || !strings.HasPrefix(st.TLS, "TLS 1.3") {
+			t.Errorf("state %+v", st)
+		}
+		for _, to := range []jid.JID{{}, jid.MustParse(srv.Domain), s.LocalAddr()} {
+			if err := pingTo(s, to); err != nil {
+				t.Errorf("ping %q: %v", to, err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if err := s.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if n := s.Stats().Unacked; n != 0 {
+			t.Errorf("%d unacknowledged", n)
+		}
+	}
+}
+
+// TestPeers shares one server of each kind; Restart comes last.
+func TestPeers(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
-		best := map[string]string{"prosody": "SCRAM-SHA-256", "ejabberd": "SCRAM-SHA-512"}[srv.Name]
-		for _, mode := range []xmpp.TLSMode{xmpp.TLSStart, xmpp.TLSDirect} {
-			cfg := peerConfig(srv, "device")
-			cfg.Handler = pingMux()
-			if cfg.TLS = mode; mode == xmpp.TLSDirect {
-				cfg.Addr = srv.DirectTLS
-			}
-			s := runPeer(t, cfg)
-			st := s.State()
-			if st.Mechanism != best || !st.Resumable || !strings.HasPrefix(st.TLS, "TLS 1.3") {
-				t.Errorf("state %+v", st)
-			}
-			for _, to := range []jid.JID{{}, jid.MustParse(srv.Domain), s.LocalAddr()} {
-				if err := ping(s, to); err != nil {
-					t.Errorf("ping %q: %v", to, err)
-				}
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			if err := s.Flush(ctx); err != nil {
-				t.Error(err)
-			}
-			cancel()
-			if n := s.Stats().Unacked; n != 0 {
-				t.Errorf("%d unacknowledged", n)
-			}
+		for _, sub := range []struct {
+			name string
+			run  func(*testing.T, *peertest.Server)
+		}{
+			{"Login", peersLogin}, {"Roster", peersRoster}, {"ResumeAfterCut", peersResumeAfterCut}, {"WrongPassword", peersWrongPassword},
+			{"HalfOpen", peersHalfOpen}, {"Restart", peersRestart},
+		} {
+			t.Run(sub.name, func(t *testing.T) { sub.run(t, srv) })
 		}
 	})
 }
@@ -142,151 +160,141 @@ func TestPeersChannelBindingOnTLS12(t *testing.T) {
 }
 
 func TestPeersHashedStore(t *testing.T) {
-	peertest.EachWith(t, peertest.Options{HashedStore: true}, func(t *testing.T, srv *peertest.Server) {
-		if srv.Name != "prosody" {
-			t.Skip("only Prosody has a hashed store that offers SCRAM-SHA-1 alone")
-		}
-		s := runPeer(t, peerConfig(srv, "device"))
-		if st := s.State(); st.Mechanism != "SCRAM-SHA-1" {
-			t.Errorf("state %+v", st)
-		}
-	})
+	srv := peertest.ProsodyWith(t, peertest.Options{HashedStore: true})
+	s := runPeer(t, peerConfig(srv, "device"))
+	if st := s.State(); st.Mechanism != "SCRAM-SHA-1" {
+		t.Errorf("state %+v", st)
+	}
 }
 
-func TestPeersResumeAfterCut(t *testing.T) {
-	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
-		link := peertest.NewProxy(t, srv.Addr)
-		got := make(chan string, 64)
-		m := pingMux()
-		m.HandleFunc(xmpp.Message, "*", exi.Name{}, func(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
-			if st.QueuedSince.IsZero() {
-				got <- st.ID
-			} else {
-				got <- st.ID + " queued"
-			}
-			return nil, nil
-		})
-		cfg := peerConfig(srv, "device")
-		cfg.Handler, cfg.Addr = m, link.Addr
-		s := runPeer(t, cfg)
-		full := s.LocalAddr()
-		friend := runPeer(t, peerConfig(srv, "owner"))
-
-		link.Refuse()
-		link.Cut()
-		waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
-		ctx := context.Background()
-		for _, id := range []string{"in1", "in2"} {
-			if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to a broken link")}); err != nil {
-				t.Fatal(err)
-			}
+func peersResumeAfterCut(t *testing.T, srv *peertest.Server) {
+	link := peertest.NewProxy(t, srv.Addr)
+	got := make(chan string, 64)
+	m := pingMux()
+	m.HandleFunc(xmpp.Message, "*", exi.Name{}, func(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
+		if st.QueuedSince.IsZero() {
+			got <- st.ID
+		} else {
+			got <- st.ID + " queued"
 		}
-		if err := friend.Flush(ctx); err != nil {
-			t.Fatal(err)
-		}
-		for _, id := range []string{"out1", "out2"} {
-			if err := s.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to myself")}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		link.Resume()
-		st := waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
-		if !st.Resumed || !st.JID.Equal(full) {
-			t.Errorf("state %+v", st)
-		}
-		var ids []string
-		for range 4 {
-			select {
-			case id := <-got:
-				ids = append(ids, id)
-			case <-time.After(10 * time.Second):
-				t.Fatalf("got %q only", ids)
-			}
-		}
-		// What was kept by the server is known to be old.
-		if ids[0] != "in1 queued" || ids[1] != "in2 queued" {
-			t.Errorf("the first two are %q", ids)
-		}
-		if err := ping(s, jid.MustParse(srv.Domain)); err != nil {
-			t.Error(err)
-		}
-		if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: "fresh", To: full, Payload: body("hi")}); err != nil {
-			t.Fatal(err)
-		}
-		if id := <-got; id != "fresh" {
-			t.Errorf("after the resumption: %q", id)
-		}
+		return nil, nil
 	})
+	cfg := peerConfig(srv, "device")
+	cfg.Handler, cfg.Addr = m, link.Addr
+	s := runPeer(t, cfg)
+	full := s.LocalAddr()
+	friend := runPeer(t, peerConfig(srv, "owner"))
+
+	link.Refuse()
+	link.Cut()
+	waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
+	ctx := context.Background()
+	for _, id := range []string{"in1", "in2"} {
+		if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to a broken link")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := friend.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"out1", "out2"} {
+		if err := s.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: id, To: full, Payload: body("to myself")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link.Resume()
+	st := waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+	if !st.Resumed || !st.JID.Equal(full) {
+		t.Errorf("state %+v", st)
+	}
+	var ids []string
+	for range 4 {
+		select {
+		case id := <-got:
+			ids = append(ids, id)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("got %q only", ids)
+		}
+	}
+	// What was kept by the server is known to be old.
+	if ids[0] != "in1 queued" || ids[1] != "in2 queued" {
+		t.Errorf("the first two are %q", ids)
+	}
+	if err := pingTo(s, jid.MustParse(srv.Domain)); err != nil {
+		t.Error(err)
+	}
+	if err := friend.Send(ctx, xmpp.Stanza{Kind: xmpp.Message, Type: "chat", ID: "fresh", To: full, Payload: body("hi")}); err != nil {
+		t.Fatal(err)
+	}
+	if id := <-got; id != "fresh" {
+		t.Errorf("after the resumption: %q", id)
+	}
 }
 
 func body(text string) xmpp.Payload {
 	return xmpp.PayloadFunc(func(d *exi.Doc) { d.Element(exi.N(xmpp.NSClient, "body"), exi.Str(text)) })
 }
 
-func TestPeersWrongPassword(t *testing.T) {
-	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
-		link := peertest.NewProxy(t, srv.Addr)
-		cfg := peerConfig(srv, "device")
-		cfg.Addr = link.Addr
-		cfg.Password = func(context.Context) (string, error) { return "wrong", nil }
-		s := start(t, cfg)
-		st := waitFor(t, s, "held", func(st xmpp.State) bool { return st.Phase == xmpp.Held })
-		var refused *xmpp.AuthError
-		if !errors.As(st.Err, &refused) || refused.Condition != "not-authorized" {
-			t.Errorf("error %v", st.Err)
-		}
-		if wait := time.Until(st.Retry); wait < 40*time.Minute {
-			t.Errorf("tries again in %v", wait)
-		}
-		time.Sleep(500 * time.Millisecond)
-		if n := link.Accepted(); n != 1 {
-			t.Errorf("%d connections", n)
-		}
-		cfg.NoRetry = true
-		s, err := xmpp.NewSession(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Run(context.Background()); !errors.As(err, &refused) {
-			t.Errorf("Run: %v", err)
-		}
-	})
+func peersWrongPassword(t *testing.T, srv *peertest.Server) {
+	link := peertest.NewProxy(t, srv.Addr)
+	cfg := peerConfig(srv, "device")
+	cfg.Addr = link.Addr
+	cfg.Password = func(context.Context) (string, error) { return "wrong", nil }
+	s := start(t, cfg)
+	st := waitFor(t, s, "held", func(st xmpp.State) bool { return st.Phase == xmpp.Held })
+	var refused *xmpp.AuthError
+	if !errors.As(st.Err, &refused) || refused.Condition != "not-authorized" {
+		t.Errorf("error %v", st.Err)
+	}
+	if wait := time.Until(st.Retry); wait < 40*time.Minute {
+		t.Errorf("tries again in %v", wait)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if n := link.Accepted(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	cfg.NoRetry = true
+	s, err := xmpp.NewSession(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(context.Background()); !errors.As(err, &refused) {
+		t.Errorf("Run: %v", err)
+	}
 }
 
-func TestPeersRestart(t *testing.T) {
-	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
-		s := runPeer(t, peerConfig(srv, "device"))
-		srv.Stop()
-		st := waitFor(t, s, "away", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
-		t.Logf("ended by: %v", st.Err)
-		if err := s.Query(context.Background(), xmpp.Stanza{Type: xmpp.Get}, nil); !errors.Is(err, xmpp.ErrOffline) && !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("query while away: %v", err)
-		}
-		srv.Start()
-		waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
-		if err := ping(s, jid.MustParse(srv.Domain)); err != nil {
-			t.Error(err)
-		}
-	})
+func peersRestart(t *testing.T, srv *peertest.Server) {
+	s := runPeer(t, peerConfig(srv, "device"))
+	srv.Stop()
+	st := waitFor(t, s, "away", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
+	t.Logf("ended by: %v", st.Err)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := s.Query(ctx, xmpp.Stanza{Type: xmpp.Get}, nil); !errors.Is(err, xmpp.ErrOffline) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("query while away: %v", err)
+	}
+	srv.Start()
+	waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+	if err := pingTo(s, jid.MustParse(srv.Domain)); err != nil {
+		t.Error(err)
+	}
 }
 
-func TestPeersHalfOpen(t *testing.T) {
-	peertest.Each(t, func(t *testing.T, srv *peertest.Server) {
-		link := peertest.NewProxy(t, srv.Addr)
-		cfg := peerConfig(srv, "device")
-		cfg.Addr, cfg.Timeout = link.Addr, 2*time.Second
-		s := runPeer(t, cfg)
-		link.Freeze()
-		err := ping(s, jid.MustParse(srv.Domain)) // nobody answers
-		st := waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase != xmpp.Online })
-		t.Logf("query: %v; link: %v", err, st.Err)
-		link.Cut()
-		link.Resume()
-		st = waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
-		if !st.Resumed {
-			t.Errorf("state %+v", st)
-		}
-	})
+func peersHalfOpen(t *testing.T, srv *peertest.Server) {
+	link := peertest.NewProxy(t, srv.Addr)
+	cfg := peerConfig(srv, "device")
+	cfg.Addr, cfg.Timeout = link.Addr, 2*time.Second
+	s := runPeer(t, cfg)
+	link.Freeze()
+	err := pingTo(s, jid.MustParse(srv.Domain)) // nobody answers
+	st := waitFor(t, s, "waiting", func(st xmpp.State) bool { return st.Phase != xmpp.Online })
+	t.Logf("query: %v; link: %v", err, st.Err)
+	link.Cut()
+	link.Resume()
+	st = waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+	if !st.Resumed {
+		t.Errorf("state %+v", st)
+	}
 }
 
 func TestPeersExpiredCertificate(t *testing.T) {
@@ -329,4 +337,108 @@ func TestPeersUnreachable(t *testing.T) {
 	if err := s.Run(context.Background()); !errors.As(err, &op) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// peersRoster lets the owner subscribe to a device that decides by its list,
+// and a stranger who is left waiting; then the server's features are read, and
+// the device's by its capabilities.
+func peersRoster(t *testing.T, srv *peertest.Server) {
+	owner, device := jid.MustParse(srv.JID("owner")), jid.MustParse(srv.JID("device"))
+	m := pingMux()
+	info := disco.New(disco.Config{Software: "https://postern.example"})
+	info.Register(m)
+	seen := make(chan roster.Presence, 16)
+	devRoster, _ := withRoster(t, srv, "device", m, roster.Config{
+		Account: device, Policy: roster.AllowList(roster.Pending, owner),
+		Presence: func() xmpp.Payload { c, _ := info.Caps(); return c },
+	})
+	ownRoster, own := withRoster(t, srv, "owner", new(xmpp.Mux), roster.Config{
+		Account: owner, Policy: roster.AllowList(roster.Refused, device),
+		OnPresence: func(st *xmpp.Stanza, p roster.Presence, available bool) {
+			if c, ok := disco.ParseCaps(st); ok && available && p.From.Bare().Equal(device) && c.Node == "https://postern.example" {
+				seen <- p
+			}
+		},
+	})
+	strangers, _ := withRoster(t, srv, "stranger", new(xmpp.Mux), roster.Config{Account: jid.MustParse(srv.JID("stranger")), Policy: roster.AllowList(roster.Refused, owner)})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := ownRoster.Subscribe(ctx, device); err != nil {
+		t.Fatal(err)
+	}
+	if err := strangers.Subscribe(ctx, device); err != nil {
+		t.Fatal(err)
+	}
+	var from jid.JID
+	select {
+	case p := <-seen:
+		from = p.From
+	case <-ctx.Done():
+		t.Fatal("the owner does not see the device's presence")
+	}
+	until(t, "the roster has the subscription", func() bool {
+		it, ok := ownRoster.Contact(device)
+		dit, dok := devRoster.Contact(owner)
+		return ok && it.To() && dok && dit.From() && ownRoster.Available(from)
+	})
+	until(t, "the stranger waits", func() bool { return len(devRoster.Requests()) == 1 })
+	got, err := disco.AskInfo(ctx, own, from, "")
+	if err != nil || !got.Has("urn:xmpp:ping") || got.Has("jabber:iq:roster") {
+		t.Errorf("the device is %+v, %v", got, err)
+	}
+	if got, err = disco.AskInfo(ctx, own, owner.Domain(), ""); err != nil || !got.Has(disco.NSInfo) {
+		t.Errorf("the server is %+v, %v", got, err)
+	}
+	if _, err := disco.AskItems(ctx, own, owner.Domain(), ""); err != nil {
+		t.Error(err)
+	}
+	if s, err := version.Ask(ctx, own, owner.Domain()); err != nil || s.Name == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if at, err := entitytime.Ask(ctx, own, owner.Domain()); err != nil || time.Since(at).Abs() > 5*time.Second {
+		t.Errorf("%v, %v", at, err)
+	}
+	if err := ping.Ask(ctx, own, from); err != nil {
+		t.Error(err)
+	}
+	if err := devRoster.Cancel(ctx, owner); err != nil {
+		t.Error(err)
+	}
+	until(t, "the subscription is gone", func() bool {
+		it, ok := ownRoster.Contact(device)
+		return !ok || !it.To()
+	})
+}
+
+// withRoster runs a session with a roster until the test ends.
+func withRoster(t *testing.T, srv *peertest.Server, account string, m *xmpp.Mux, rc roster.Config) (*roster.Service, *xmpp.Session) {
+	t.Helper()
+	r, err := roster.New(rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Register(m)
+	ready := make(chan error, 1)
+	cfg := peerConfig(srv, account)
+	cfg.Handler = m
+	cfg.OnOnline = func(ctx context.Context, s *xmpp.Session, resumed bool) {
+		r.Bind(s)
+		ready <- r.Online(ctx, resumed)
+	}
+	s := runPeer(t, cfg)
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	return r, s
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 200 {
+		if ok() {
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	t.Fatalf("not true in 5 s: %s", what)
 }

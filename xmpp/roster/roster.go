@@ -123,6 +123,7 @@ const (
 	maxContacts  = 4096
 	maxResources = 16 // of one contact
 	maxPending   = 256
+	maxStrangers = 256 // accounts with presence that are no contacts (yet)
 )
 
 // Service is an account's roster and presence. Its methods are safe for
@@ -287,7 +288,7 @@ func (s *Service) push(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 	case len(s.items) < maxContacts || old.JID.Equal(it.JID):
 		s.items[key] = it
 	}
-	if !it.To() {
+	if old.To() && !it.To() {
 		delete(s.present, key)
 	}
 	s.mu.Unlock()
@@ -331,7 +332,7 @@ func (s *Service) Resources(contact jid.JID) []Presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Presence
-	for _, p := range s.present[contact.Bare().String()] {
+	for _, p := range s.seen(contact) {
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b Presence) int {
@@ -351,10 +352,19 @@ func (s *Service) Resources(contact jid.JID) []Presence {
 func (s *Service) Available(j jid.JID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.present[j.Bare().String()]
+	of := s.seen(j)
 	if j.Resourcepart() == "" {
 		return len(of) > 0
 	}
 	_, ok := of[j.Resourcepart()]
 	return ok
+}
+
+// seen returns the resources of an account whose presence we are entitled to.
+func (s *Service) seen(j jid.JID) map[string]Presence {
+	key := j.Bare().String()
+	if it, ok := s.items[key]; ok && it.To() || j.Bare().Equal(s.cfg.Account.Bare()) {
+		return s.present[key]
+	}
+	return nil
 }

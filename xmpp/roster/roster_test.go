@@ -254,6 +254,32 @@ func TestIMR57_R28_Presence(t *testing.T) {
 	})
 }
 
+// A contact's presence that comes before the push which makes it one counts
+// when the push has come; that of strangers takes no memory without bounds.
+func TestPresenceBeforeThePush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, p := online(t, nil)
+		late := jid.MustParse("late@example.org/x")
+		for i := range 300 {
+			if i == 100 {
+				p.Send("<presence from='late@example.org/x'/>")
+			}
+			p.Send(fmt.Sprintf("<presence from='s%d@example.org/x'/>", i))
+			synctest.Wait()
+		}
+		if r.Available(late) {
+			t.Error("available without a subscription")
+		}
+		for _, sub := range []string{"none' ask='subscribe", "to"} {
+			p.Send("<iq type='set' id='p'><query xmlns='jabber:iq:roster'><item jid='late@example.org' subscription='" + sub + "'/></query></iq>")
+			p.Expect("<iq type='result' id='p'/>")
+		}
+		if !r.Available(late) {
+			t.Error("the presence is forgotten")
+		}
+	})
+}
+
 func TestCancelAndAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, p := online(t, nil)

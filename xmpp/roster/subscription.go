@@ -57,18 +57,17 @@ func (s *Service) arrived(st *xmpp.Stanza) {
 	}
 	key := st.From.Bare().String()
 	s.mu.Lock()
-	// Presence of strangers is not kept: they could fill the memory.
-	it, known := s.items[key]
-	keep := known && it.To() || st.From.Bare().Equal(s.cfg.Account.Bare())
-	if keep {
-		of := s.present[key]
-		if of == nil {
-			of = make(map[string]Presence)
-			s.present[key] = of
-		}
-		if _, again := of[st.From.Resourcepart()]; again || len(of) < maxResources {
-			of[st.From.Resourcepart()] = p
-		}
+	// The presence of a new contact can overtake the roster push that makes it
+	// one: they have different senders, so different workers. It is kept for
+	// strangers too, within bounds, and shown when they are contacts.
+	_, known := s.items[key]
+	of := s.present[key]
+	if of == nil && (known || len(s.present) < len(s.items)+maxStrangers) {
+		of = make(map[string]Presence)
+		s.present[key] = of
+	}
+	if _, again := of[st.From.Resourcepart()]; of != nil && (again || len(of) < maxResources) {
+		of[st.From.Resourcepart()] = p
 	}
 	s.mu.Unlock()
 	if s.cfg.OnPresence != nil {
