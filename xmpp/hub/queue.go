@@ -66,14 +66,17 @@ func docSize(d *exi.Doc) int {
 }
 
 // push appends a stanza. On error the caller keeps the Doc.
-func (q *queue) push(d *exi.Doc, at time.Time) error {
+func (q *queue) push(d *exi.Doc, at time.Time) error { return q.add(d, at, false) }
+
+// add is push; what is bounded elsewhere need not fit.
+func (q *queue) add(d *exi.Doc, at time.Time, bounded bool) error {
 	size := docSize(d)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
 		return errClosed
-	case len(q.items) >= q.limit || q.size+size > q.octets:
+	case !bounded && (len(q.items) >= q.limit || q.size+size > q.octets):
 		return errFull
 	}
 	q.items = append(q.items, item{d, size, at})
