@@ -15,6 +15,7 @@ type write struct {
 	node  *node.Node
 	param *node.Parameter
 	value drivers.Value
+	epoch uint64 // of the output, when its rules allowed the write
 }
 
 // job is a checked command on its way to the outputs.
@@ -159,7 +160,7 @@ func (s *Service) check(j *job, nodes []*node.Node, wants []want) *xmpp.Error {
 			if at == 0 {
 				j.cmd.Assignments = append(j.cmd.Assignments, Assignment{w.name, v})
 			}
-			j.writes = append(j.writes, write{n, p, v})
+			j.writes = append(j.writes, write{node: n, param: p, value: v})
 		}
 	}
 	if len(faults) > 0 {

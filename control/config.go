@@ -29,6 +29,8 @@ type Setup struct {
 	Tree    *node.Tree
 	Devices map[string]Device // by Node.Device, those with parameters at least
 	Access  node.Access
+	// Rules are the limits and interlocks of outputs that have some.
+	Rules map[Output]Rules
 }
 
 // Device is a driver that can be set.

@@ -47,7 +47,7 @@ func (s *Service) enqueue(j *job) (before []<-chan struct{}, after chan struct{}
 	s.jobs.Add(1)
 	j.ctx = s.ctx
 	after = make(chan struct{})
-	for _, name := range j.devices() {
+	for _, name := range j.lines() {
 		if tail := s.tails[name]; tail != nil {
 			before = append(before, tail)
 		}
@@ -69,11 +69,19 @@ func (s *Service) done(after chan struct{}) {
 	s.jobs.Done()
 }
 
-func (j *job) devices() []string {
+// lines names what the job must have to itself: its devices, and the groups
+// of which only one output may be active.
+func (j *job) lines() []string {
 	var names []string
+	add := func(s string) {
+		if !slices.Contains(names, s) {
+			names = append(names, s)
+		}
+	}
 	for _, w := range j.writes {
-		if w.node.Device != "" && !slices.Contains(names, w.node.Device) {
-			names = append(names, w.node.Device)
+		add("device " + w.node.Device)
+		if r := j.state.rules[Output{w.node.Ref, w.param.Name}]; r != nil && r.Group != "" {
+			add("group " + r.Group)
 		}
 	}
 	return names
@@ -135,7 +143,24 @@ func (s *Service) turn(j *job, before []<-chan struct{}) *xmpp.Error {
 			return xmpp.NewError(xmpp.NotAllowed, err.Error())
 		}
 	}
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	if fault := s.refusedBy(j, s.cfg.Now()); fault != nil {
+		return fault
+	}
+	for i := range j.writes {
+		w := &j.writes[i]
+		w.epoch = s.stateOf(Output{w.node.Ref, w.param.Name}).epoch
+	}
 	return nil
+}
+
+// overtaken reports whether the output of a write was made safe since its
+// rules allowed the write.
+func (s *Service) overtaken(j *job, w *write) bool {
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	return s.epoch.Load() != j.epoch || s.stateOf(Output{w.node.Ref, w.param.Name}).epoch != w.epoch
 }
 
 func errMadeSafe() *xmpp.Error {
@@ -180,19 +205,19 @@ func (s *Service) guardedSet(j *job, w *write) error {
 	gate := s.gate(w.node.Device)
 	gate <- struct{}{}
 	defer func() { <-gate }()
-	if s.epoch.Load() != j.epoch {
+	if s.overtaken(j, w) {
 		return errOvertaken
 	}
 	err := s.set(j, w)
-	if s.epoch.Load() == j.epoch {
+	s.note(w, err)
+	if !s.overtaken(j, w) || w.param.Safe.Kind() == drivers.KindNone {
 		return err
 	}
-	if w.param.Safe.Kind() != drivers.KindNone {
-		again := *w
-		again.value = w.param.Safe
-		return errors.Join(errOvertaken, s.set(j, &again))
-	}
-	return err
+	again := *w
+	again.value = w.param.Safe
+	err = s.set(j, &again)
+	s.note(&again, err)
+	return errors.Join(errOvertaken, err)
 }
 
 // gate lets one writer at a time to a device.
@@ -207,6 +232,9 @@ func (s *Service) gate(device string) chan struct{} {
 	return g
 }
 
+// lastGrace is how long a write may go on after the gateway began to stop.
+const lastGrace = 300 * time.Millisecond
+
 // set writes one value within the device's time.
 func (s *Service) set(j *job, w *write) error {
 	d, ok := j.state.devices[w.node.Device]
@@ -217,9 +245,11 @@ func (s *Service) set(j *job, w *write) error {
 	if !ok {
 		return errors.New("the device cannot be set")
 	}
-	// A write that has begun is finished although the gateway stops.
+	// A write that has begun is finished although the gateway stops, if it
+	// does not take long.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), d.timeout())
 	defer cancel()
+	defer context.AfterFunc(j.ctx, func() { time.AfterFunc(lastGrace, cancel) })()
 	return setter.Set(ctx, w.param.TargetChannel(), w.value)
 }
 

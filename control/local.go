@@ -65,7 +65,7 @@ func (s *Service) Safe(ctx context.Context, reason string) error {
 			if !slices.Contains(order, n.Device) {
 				order = append(order, n.Device)
 			}
-			byDevice[n.Device] = append(byDevice[n.Device], write{n, p, p.Safe})
+			byDevice[n.Device] = append(byDevice[n.Device], write{node: n, param: p, value: p.Safe})
 		}
 	}
 	errs := make([]error, len(order))
@@ -101,6 +101,7 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 			Nodes: []node.Ref{w.node.Ref}, Assignments: []Assignment{{w.param.Name, w.value}},
 		}}
 		err := s.set(j, w)
+		s.note(w, err)
 		if err != nil {
 			err = fmt.Errorf("safe state of %s, %s: %w", w.node.Ref, w.param.Name, err)
 			s.cfg.Logger.Error("an output could not be moved into its safe state; check it by hand", slog.Any("err", err))

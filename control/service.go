@@ -26,6 +26,13 @@ type Service struct {
 	// sessions are the open control forms.
 	sessions *sessions
 
+	// safety guards what the rules know of the outputs. It is never held while
+	// mu is taken or something is written.
+	safety   sync.Mutex
+	outputs  map[Output]*outState
+	linkLost time.Time     // zero while the network is there
+	look     chan struct{} // a reading changed
+
 	mu      sync.Mutex
 	open    bool                     // Run is at work
 	waiting int                      // commands not finished
@@ -42,16 +49,21 @@ type state struct {
 	access  node.Access
 	devices map[string]Device
 	serves  map[string][]*node.Node // the nodes of each device
+	rules   map[Output]*rule
 }
 
-func newState(s Setup) *state {
-	st := &state{tree: s.Tree, access: s.Access, devices: s.Devices, serves: make(map[string][]*node.Node)}
+func newState(s Setup) (*state, error) {
+	rules, err := compileRules(s.Tree, s.Rules)
+	if err != nil {
+		return nil, err
+	}
+	st := &state{tree: s.Tree, access: s.Access, devices: s.Devices, serves: make(map[string][]*node.Node), rules: rules}
 	for _, n := range s.Tree.Nodes() {
 		if n.Device != "" {
 			st.serves[n.Device] = append(st.serves[n.Device], n)
 		}
 	}
-	return st
+	return st, nil
 }
 
 // New returns a Service. It starts nothing and moves nothing.
@@ -61,8 +73,12 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, tails: make(map[string]chan struct{}), gates: make(map[string]chan struct{}), locks: make(map[node.Ref]string)}
-	s.state.Store(newState(cfg.Setup))
-	s.sessions = newSessions()
+	st, err := newState(cfg.Setup)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(st)
+	s.sessions, s.outputs, s.look = newSessions(), make(map[Output]*outState), make(chan struct{}, 1)
 	return s, nil
 }
 
@@ -91,7 +107,10 @@ func (s *Service) Run(ctx context.Context) error {
 	s.ctx, s.open = ctx, true
 	s.mu.Unlock()
 	stop := s.cfg.Live.Observe(s.sessions.changed)
-	s.updateForms(ctx) // until ctx is done
+	var wg sync.WaitGroup
+	wg.Go(func() { s.updateForms(ctx) })
+	wg.Go(func() { s.watch(ctx) })
+	wg.Wait() // until ctx is done
 	stop()
 	s.mu.Lock()
 	s.open = false
@@ -107,7 +126,11 @@ func (s *Service) Apply(ctx context.Context, setup Setup) error {
 	if setup.Tree == nil || setup.Access == nil {
 		return errors.New("control: Apply needs a tree and an access")
 	}
-	s.state.Store(newState(setup))
+	st, err := newState(setup)
+	if err != nil {
+		return err
+	}
+	s.state.Store(st)
 	// Commands checked against the old state refuse themselves when their turn
 	// comes; those being written end by themselves.
 	s.mu.Lock()

@@ -552,7 +552,7 @@ func TestDo(t *testing.T) {
 func TestNothingMovesAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
-		r.panels["r1"].delay = time.Second
+		r.panels["r1"].delay = 700 * time.Millisecond
 		for range 3 {
 			r.recv(alice, iq("<node nodeId='r1'/><boolean name='on' value='1'/>"))
 		}

@@ -22,8 +22,8 @@ type Reading struct {
 	Err error
 }
 
-// SameAge as a MaxAge keeps that of the reading replaced; a minute where there
-// was none.
+// SameAge as a MaxAge keeps that of the reading replaced: whoever polls the
+// device said how long its readings last.
 const SameAge = -1
 
 // Fresh reports whether the reading may stand for the state at now.
@@ -85,9 +85,6 @@ func (s *Store) Put(r node.Ref, name string, rd Reading) {
 	}
 	if rd.MaxAge == SameAge {
 		rd.MaxAge = old.MaxAge
-		if old.Time.IsZero() {
-			rd.MaxAge = time.Minute
-		}
 	}
 	m[name] = rd
 	s.mu.Unlock()

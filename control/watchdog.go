@@ -1,0 +1,192 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/control/interlock"
+	"postern/drivers"
+	"postern/internal/live"
+)
+
+// tick is how often rules that depend on time are looked at. Changes of
+// readings are looked at when they come.
+const tick = 250 * time.Millisecond
+
+// stateOf returns the state of an output with rules. s.safety is held.
+func (s *Service) stateOf(o Output) *outState {
+	st := s.outputs[o]
+	if st == nil {
+		st = new(outState)
+		s.outputs[o] = st
+	}
+	return st
+}
+
+// note records a write, successful or not.
+func (s *Service) note(w *write, err error) {
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	st := s.stateOf(Output{w.node.Ref, w.param.Name})
+	if err != nil {
+		st.lost(w.param, w.value, s.cfg.Now())
+	} else {
+		st.wrote(w.param, w.value, s.cfg.Now())
+	}
+}
+
+// Link tells the service whether the network is there. Until the first call
+// it counts as there.
+func (s *Service) Link(up bool) {
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	switch {
+	case up:
+		s.linkLost = time.Time{}
+	case s.linkLost.IsZero():
+		s.linkLost = s.cfg.Now()
+	}
+}
+
+// OutputStatus is what an operator is shown about an output with rules.
+type OutputStatus struct {
+	Output
+	Known  bool
+	Value  string
+	Active bool
+	Since  time.Time     // when it became active or inactive
+	Left   time.Duration // until the longest time is over; 0 where it does not apply
+	Hold   time.Duration // until it may be switched again; 0 for at once
+}
+
+// Outputs lists the outputs that have rules, sorted by name.
+func (s *Service) Outputs() []OutputStatus {
+	rules := s.state.Load().rules
+	now := s.cfg.Now()
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	var out []OutputStatus
+	for o, r := range rules {
+		st := s.stateOf(o)
+		os := OutputStatus{Output: o, Known: st.known, Value: st.value.String(), Active: !st.activeSince.IsZero(), Since: st.since}
+		least := r.MinOff
+		if os.Active {
+			least = r.MinOn
+			if r.MaxOn > 0 {
+				os.Left = max(0, r.MaxOn-now.Sub(st.activeSince))
+			}
+		}
+		if st.known {
+			os.Hold = max(0, least-now.Sub(st.since))
+		}
+		out = append(out, os)
+	}
+	slices.SortFunc(out, func(a, b OutputStatus) int { return strings.Compare(a.Output.String(), b.Output.String()) })
+	return out
+}
+
+// watch makes outputs safe whose rules demand it, until ctx is done.
+func (s *Service) watch(ctx context.Context) {
+	stop := s.cfg.Live.Observe(func(live.Change) {
+		select {
+		case s.look <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.look:
+		case <-t.C:
+		}
+		st := s.state.Load()
+		// Side by side: an output that hangs does not keep others dangerous.
+		for _, t := range s.trips(st) {
+			wg.Go(func() { s.trip(ctx, st, t) })
+		}
+	}
+}
+
+type trip struct {
+	rule *rule
+	why  string
+}
+
+// trips lists the active outputs that have to be made safe.
+func (s *Service) trips(st *state) (list []trip) {
+	now := s.cfg.Now()
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	// In a fixed order, so that what happens can be told from the rules.
+	for _, o := range slices.SortedFunc(maps.Keys(st.rules), func(a, b Output) int { return strings.Compare(a.String(), b.String()) }) {
+		r, state := st.rules[o], s.stateOf(o)
+		if state.activeSince.IsZero() {
+			state.blind = time.Time{}
+			continue
+		}
+		if state.tripping || now.Before(state.tripAfter) {
+			continue
+		}
+		if why := s.mustTrip(st, r, state, now); why != "" {
+			state.epoch++ // commands for it that are under way do not go on
+			state.tripping = true
+			list = append(list, trip{r, why})
+		}
+	}
+	return list
+}
+
+// mustTrip says why an active output has to be made safe, or nothing.
+func (s *Service) mustTrip(st *state, r *rule, state *outState, now time.Time) string {
+	if r.MaxOn > 0 && now.Sub(state.activeSince) >= r.MaxOn {
+		return fmt.Sprintf("it was active for its longest time, %v", r.MaxOn)
+	}
+	if r.LinkLost > 0 && !s.linkLost.IsZero() && now.Sub(s.linkLost) >= r.LinkLost {
+		return fmt.Sprintf("the network has been away for %v", r.LinkLost)
+	}
+	blind := ""
+	for i, c := range r.conds {
+		switch truth, because := c.Eval(func(rd interlock.Reading) (drivers.Value, bool) { return s.reading(st, rd) }); {
+		case truth == interlock.False:
+			return "interlock: " + r.reason[i]
+		case truth == interlock.Unknown && blind == "":
+			blind = fmt.Sprintf("interlock: %s has not been known for %v", because, r.Blind)
+		}
+	}
+	switch {
+	case blind == "":
+		state.blind = time.Time{}
+	case state.blind.IsZero():
+		state.blind = now
+	case now.Sub(state.blind) >= r.Blind:
+		return blind
+	}
+	return ""
+}
+
+// trip makes one output safe. Where that fails it is tried again, at first
+// after a second, then ever more rarely up to every half minute.
+func (s *Service) trip(ctx context.Context, st *state, t trip) {
+	s.cfg.Logger.Warn("an output is made safe", slog.String("output", t.rule.out.String()), slog.String("why", t.why))
+	err := s.makeSafe(ctx, st, []write{{node: t.rule.node, param: t.rule.param, value: t.rule.param.Safe}}, t.why)
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	state := s.stateOf(t.rule.out)
+	state.tripping = false
+	if err != nil {
+		state.tripAfter = s.cfg.Now().Add(min(30*time.Second, time.Second<<min(state.failures, 5)))
+		state.failures++
+	}
+}
