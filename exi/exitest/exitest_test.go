@@ -6,6 +6,11 @@ import (
 	"testing"
 )
 
+// TestOwnVectors runs the small cases that were written for this project.
+func TestOwnVectors(t *testing.T) {
+	runAll(t, filepath.Join("testdata", "own"), "own")
+}
+
 // TestVectors runs every case of the folders below $POSTERN_VECTORS/exi.
 func TestVectors(t *testing.T) {
 	root := os.Getenv("POSTERN_VECTORS")

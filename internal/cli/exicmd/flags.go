@@ -25,7 +25,6 @@ type command struct {
 type settings struct {
 	options, schema string
 	set             []func(*exi.OptionsFile)
-	preserve        string
 }
 
 // newFlags declares the flags; each one given changes the options file.
