@@ -217,7 +217,7 @@ func TestModelExhaustive(t *testing.T) {
 
 // A long life of random events.
 func TestModelRandom(t *testing.T) {
-	steps := 20_000
+	steps := 8_000
 	if testing.Short() {
 		steps = 2_000
 	}

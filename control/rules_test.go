@@ -236,6 +236,25 @@ func TestInterlocks(t *testing.T) {
 	})
 }
 
+// A command that was allowed before its output was made safe does not go on
+// with it afterwards.
+func TestTripStopsCommandsUnderWay(t *testing.T) {
+	ruled(t, map[Output]Rules{out("r1"): {Interlocks: []Interlock{{Condition: "not r3.on"}}}}, func(r *rig) {
+		r.must("r1", true)
+		r.written()
+		r.panels["r2"].delay = time.Second
+		r.recv(alice, iq("<node nodeId='r2'/><node nodeId='r1'/><boolean name='on' value='1'/>"))
+		time.Sleep(500 * time.Millisecond)
+		r.live.Put(node.Ref{ID: "r3"}, "on", live.Reading{Value: drivers.Bool(true), Time: time.Now()})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantOut(t, r.out(), "<error type='wait'><conflict … safe state")
+		if got := r.written(); got != "r1.on=false r2.on=true" {
+			t.Error(got)
+		}
+	})
+}
+
 // At most one output of a group is active, across devices, also when commands
 // for both come at the same time.
 func TestGroups(t *testing.T) {
