@@ -27,6 +27,7 @@ func (l *loader) references(root *node) {
 		l.parentRef(i, names)
 	}
 	l.loops()
+	l.claims()
 	grants := root.get("access").get("allow")
 	for i, g := range l.cfg.Access.Allow {
 		for j, id := range g.Nodes {
@@ -85,6 +86,31 @@ func (l *loader) parentRef(i int, names []string) {
 		return
 	}
 	l.add(l.nodes[i].get("parent"), "nodes["+nd.ID+"].parent", "there is no node "+quote(nd.Parent), suggest(nd.Parent, names))
+}
+
+// claims reports what two devices want to have for themselves.
+func (l *loader) claims() {
+	taken := map[string]*node{}
+	for i := range l.cfg.Nodes {
+		nd, n := &l.cfg.Nodes[i], l.nodes[i]
+		kind := l.kinds.device(nd.Kind)
+		if kind.Claims == nil {
+			continue
+		}
+		what, key := kind.Claims(nd.Config)
+		if what == "" {
+			continue
+		}
+		if first := taken[what]; first != nil {
+			at := n.get(key)
+			if at == nil {
+				at = n
+			}
+			l.add(at, "nodes["+nd.ID+"]", what+" is taken by the node in line "+strconv.Itoa(first.line), "change "+key+", or remove one of the two")
+			continue
+		}
+		taken[what] = n
+	}
 }
 
 // loops reports nodes that are their own ancestors.

@@ -52,7 +52,9 @@ type i2cBus struct {
 func testKinds() *Kinds {
 	return &Kinds{
 		Devices: []Kind{
-			{Name: "chip", Doc: "a chip", Bus: "i2c", New: func() any { return new(chip) }, Channels: func(any) ([]Channel, bool) {
+			{Name: "chip", Doc: "a chip", Bus: "i2c", New: func() any { return new(chip) }, Claims: func(c any) (string, string) {
+				return fmt.Sprintf("address %#x on bus %s", c.(*chip).Address, c.(*chip).Bus), "address"
+			}, Channels: func(any) ([]Channel, bool) {
 				return []Channel{{Name: "temperature", Type: "double"}, {Name: "heater", Type: "boolean", Writable: true}}, true
 			}},
 			{Name: "meter", Doc: "a meter", Bus: "line", New: func() any { return new(meter) }, Channels: func(c any) ([]Channel, bool) {
@@ -148,6 +150,7 @@ func TestProblems(t *testing.T) {
 		{head + "nodes:\n  - {id: a, kind: chip, bus: nine}\n", "3:30", `no bus "nine"`, "add it to buses"},
 		{head + "buses: {feild: {type: line, port: x}}\nnodes:\n  - {id: a, kind: meter, bus: field, registers: [{name: x, address: 1}]}\n", "4:31", `no bus "field"`, "did you mean feild?"},
 		{head + "buses: {b: {type: line, port: x}}\nnodes:\n  - {id: a, kind: chip, bus: b}\n", "4:30", "of type line", "type i2c"},
+		{head + "nodes:\n  - {id: a, kind: chip}\n  - {id: b, kind: chip, address: 0x76}\n", "4:34", "address 0x76 on bus 1 is taken by the node in line 3", "change address"},
 		{head + "nodes:\n  - {id: a, kind: chip}\n  - {id: a, kind: board}\n", "4:10", "taken by the node in line 3", "its own id"},
 		{head + "nodes:\n  - {id: a, kind: chip, parent: b}\n  - {id: bb, kind: board}\n", "3:33", `no node "b"`, "bb"},
 		{head + "nodes:\n  - {id: a, kind: chip, parent: a}\n", "3:33", "part of itself", "circle"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ import (
 // loads as it stands: one bus of each type and one node of each kind. Keys
 // that may be left out are commented out with their defaults.
 func Example(kinds *Kinds) []byte {
-	e := &exampler{kinds: kinds}
+	e := &exampler{kinds: kinds, taken: map[string]bool{}}
 	e.comment(0, "Configuration of a Postern gateway. Check it with: postern check FILE")
 	e.comment(0, "Keys that are commented out show their default, or what they could be.")
 	e.comment(0, "yaml-language-server: $schema=postern.schema.json")
@@ -47,6 +48,7 @@ const skip = "\x00"
 type exampler struct {
 	bytes.Buffer
 	kinds *Kinds
+	taken map[string]bool
 }
 
 // comment writes a comment in lines of at most 100 characters.
@@ -239,6 +241,28 @@ func exampleValue(f field) string {
 	return v
 }
 
+// freeBus returns the number of the first bus on which what a device claims is
+// free, and takes it; 0 when it claims nothing.
+func (e *exampler) freeBus(k Kind) int {
+	if k.Claims == nil {
+		return 0
+	}
+	cfg := k.New()
+	v := reflect.ValueOf(cfg).Elem()
+	setDefaults(v)
+	for n := 1; ; n++ {
+		for _, f := range fieldsOf(v.Type()) {
+			if f.key == "bus" {
+				v.FieldByIndex(f.index).SetString(strconv.Itoa(n))
+			}
+		}
+		if what, _ := k.Claims(cfg); !e.taken[what] {
+			e.taken[what] = true
+			return n
+		}
+	}
+}
+
 // needsQuotes tells whether a text would be something else without quotes, in a
 // line of its own or between braces.
 func needsQuotes(v string) bool {
@@ -258,6 +282,8 @@ func (e *exampler) device(k Kind, first bool) {
 	if k.Bus != "" {
 		if b := e.kinds.bus(k.Bus); b != nil && b.Direct == nil {
 			override["bus"] = "example-" + k.Bus
+		} else if n := e.freeBus(k); n > 1 {
+			override["bus"] = strconv.Itoa(n)
 		}
 	}
 	e.fields(4, t, override)

@@ -10,6 +10,10 @@ type Kind struct {
 	// Channels lists the channels that a device of this configuration has.
 	// nil, or known false, when that is not known before it is opened.
 	Channels func(cfg any) (channels []Channel, known bool)
+	// Claims names what only one device can have, for example an address on a
+	// bus, in words that go with "is taken"; and the key that it is about. nil,
+	// or empty: nothing.
+	Claims func(cfg any) (what, key string)
 }
 
 // Channel is what the configuration needs to know of a channel.

@@ -8,10 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"postern/drivers"
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
 	"postern/drivers/modbus/slave"
+	"postern/drivers/onewire"
 	"postern/drivers/serial"
 )
 
@@ -23,10 +25,25 @@ type bench struct {
 	i2c   map[string]*i2c.Sim
 	taken map[string]map[uint16]bool
 	lines map[string]*gpio.SimLine
+	w1    *onewire.Sim
+	roms  map[string]bool
 }
 
 func newBench() *bench {
-	return &bench{i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{}}
+	return &bench{
+		i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{},
+		w1: onewire.NewSim(), roms: map[string]bool{},
+	}
+}
+
+func (b *bench) oneWire(rom string) onewire.Bus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.roms[rom] {
+		b.w1.Attach(rom, drivers.Drift{Base: 21, Amplitude: 3, Period: 20 * time.Minute, Phase: float64(len(b.roms)) / 7})
+		b.roms[rom] = true
+	}
+	return b.w1
 }
 
 func (b *bench) i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error) {

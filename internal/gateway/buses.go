@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
+	"postern/drivers/onewire"
 	"postern/internal/config"
 )
 
@@ -90,6 +92,8 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 	p.i2c[device] = bus
 	return bus, nil
 }
+
+func (p *plant) oneWire(string) onewire.Bus { return onewire.Kernel{Root: os.DirFS("/")} }
 
 func (p *plant) gpioLine(name string) (gpio.Line, error) { return gpio.Open(name) }
 

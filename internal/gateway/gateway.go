@@ -21,6 +21,7 @@ import (
 	"postern/internal/store"
 	"postern/sensors"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 	"postern/xmpp/roster"
 )
 
@@ -48,6 +49,7 @@ type Gateway struct {
 	sensors *sensors.Service
 	control *control.Service
 	session *xmpp.Session
+	exi     *compress.Client // nil when it is switched off
 	roster  *roster.Service
 	access  *accessSwitch
 	db      *store.DB
@@ -162,6 +164,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"sensors", g.sensors.Run},
 		{"control", g.runControl},
 		{"session", g.session.Run},
+		{"missing devices", g.findMissing},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -198,6 +201,30 @@ func (g *Gateway) runControl(ctx context.Context) error {
 		g.log.Error("an output may not be in its safe state", "err", e)
 	}
 	return err
+}
+
+// findMissing looks for devices whose channels are not known because they
+// could not be opened at the start, and shows them when they are there.
+func (g *Gateway) findMissing(ctx context.Context) error {
+	tick := time.NewTicker(reopenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		g.reloading.Lock()
+		if g.hw.revealed(ctx) {
+			g.mu.Lock()
+			cfg := g.cfg
+			g.mu.Unlock()
+			if err := g.apply(ctx, cfg); err != nil && ctx.Err() == nil {
+				g.log.Error("a device that appeared cannot be shown", "err", err)
+			}
+		}
+		g.reloading.Unlock()
+	}
 }
 
 // legacy tells whether old peers get their elements: on XML streams, unless it

@@ -66,6 +66,7 @@ func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node)
 		return err
 	}
 	d := &opened{node: *n, print: printOf(cfg, n, k), simulated: simulated(cfg, n, k)}
+	d.bus = k.shared
 	if n.Bus != "" {
 		d.bus = k.Bus + " " + n.Bus // the bus 1 of one type is not that of another
 	}
@@ -76,9 +77,7 @@ func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node)
 	opener := func(ctx context.Context) (drivers.Device, error) { return k.open(ctx, e, n.Config) }
 	dev, err := opener(ctx)
 	if err != nil {
-		if d.slot, err = newSlot(k, n.Config, opener, err); err != nil {
-			return fmt.Errorf("node %s: %w", n.ID, err)
-		}
+		d.slot = newSlot(k, n.Config, opener, err)
 		h.log.Error("a device cannot be opened; it is tried again", "node", n.ID, "kind", n.Kind, "err", d.slot.err)
 		dev = d.slot.device()
 	}
@@ -135,24 +134,69 @@ const reopenEvery = 5 * time.Second
 // slot stands for a device that could not be opened: its channels are known,
 // reading it tries again.
 type slot struct {
-	channels []drivers.Channel
-	opener   func(context.Context) (drivers.Device, error)
+	opener func(context.Context) (drivers.Device, error)
 
-	mu     sync.Mutex
-	dev    drivers.Device
-	err    error
-	next   time.Time
-	closed bool
+	mu       sync.Mutex
+	channels []drivers.Channel
+	secret   bool // the channels show when the device is open
+	dev      drivers.Device
+	err      error
+	next     time.Time
+	closed   bool
 }
 
-// newSlot returns a slot for a device of the kind. It fails when the channels
-// are not known, or nothing can mend the error.
-func newSlot(k kind, cfg any, opener func(context.Context) (drivers.Device, error), cause error) (*slot, error) {
-	chs, err := channelsOf(k.open, cfg)
-	if err != nil {
-		return nil, cause
+// newSlot returns a slot for a device of the kind.
+func newSlot(k kind, cfg any, opener func(context.Context) (drivers.Device, error), cause error) *slot {
+	s := &slot{opener: opener, err: cause, next: time.Now().Add(reopenEvery)}
+	if k.Channels == nil {
+		s.secret = true
+		return s
 	}
-	return &slot{channels: chs, opener: opener, err: cause, next: time.Now().Add(reopenEvery)}, nil
+	if chs, err := channelsOf(k.open, cfg); err == nil {
+		s.channels = chs
+	} else {
+		s.secret = true
+	}
+	return s
+}
+
+// revealed opens the devices whose channels only show then, and tells whether
+// there is one that did not have any before.
+func (h *hardware) revealed(ctx context.Context) bool {
+	h.mu.Lock()
+	var slots []*slot
+	for _, d := range h.devices {
+		if d.slot != nil {
+			slots = append(slots, d.slot)
+		}
+	}
+	h.mu.Unlock()
+	news := false
+	for _, s := range slots {
+		if s.reveal(ctx) {
+			news = true
+		}
+	}
+	return news
+}
+
+// reveal opens a device whose channels are not known and learns them. It is
+// true once.
+func (s *slot) reveal(ctx context.Context) bool {
+	s.mu.Lock()
+	secret := s.secret
+	s.mu.Unlock()
+	if !secret {
+		return false
+	}
+	d, err := s.get(ctx)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.channels, s.secret = d.(described).Channels(), false
+	return true
 }
 
 // device returns s as a Device that is a Setter only if it has something to set.
@@ -198,7 +242,11 @@ func (s *slot) failure() string {
 }
 
 // Channels implements drivers.Describer.
-func (s *slot) Channels() []drivers.Channel { return s.channels }
+func (s *slot) Channels() []drivers.Channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.channels
+}
 
 // Read implements drivers.Device.
 func (s *slot) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"reflect"
 
 	"mellium.im/xmpp/jid"
@@ -12,6 +14,7 @@ import (
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
+	"postern/drivers/onewire"
 	"postern/internal/config"
 )
 
@@ -21,6 +24,10 @@ type kind struct {
 	config.Kind
 	// open opens a device on what env gives. cfg points to the configuration.
 	open func(ctx context.Context, env env, cfg any) (drivers.Device, error)
+	// shared names what all devices of the kind share, so that they are read
+	// one after the other; empty: nothing, or the bus that the configuration
+	// names.
+	shared string
 	// simulable tells that env can simulate what the device sits on.
 	simulable bool
 }
@@ -32,6 +39,9 @@ type env interface {
 	i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error)
 	// gpioLine returns a line. The device owns it.
 	gpioLine(name string) (gpio.Line, error)
+	// oneWire returns the 1-Wire bus. A simulated one has a thermometer of that
+	// name.
+	oneWire(rom string) onewire.Bus
 	// modbusLine returns the master of the line called name. A simulated one
 	// has the unit that sim makes. release is called when the device is closed.
 	modbusLine(name string, unit byte, sim func() *modbus.Image) (c *modbus.Client, release func() error, err error)
@@ -57,6 +67,10 @@ func i2cChip[C any, D described](name, doc string, open func(context.Context, i2
 		}
 		return device(open(ctx, bus, c))
 	}
+	k.Claims = func(cfg any) (string, string) {
+		v := reflect.ValueOf(*cfg.(*C))
+		return fmt.Sprintf("address 0x%02x on bus %s", v.FieldByName("Address").Int(), v.FieldByName("Bus").String()), "address"
+	}
 	return k.describing()
 }
 
@@ -72,7 +86,31 @@ func line[C any, D described](name, doc string, open func(context.Context, gpio.
 		}
 		return device(open(ctx, l, c))
 	}
+	k.Claims = func(cfg any) (string, string) {
+		return "line " + reflect.ValueOf(*cfg.(*C)).FieldByName("Line").String(), "line"
+	}
 	return k.describing()
+}
+
+// thermometer is a kind on the 1-Wire bus; its configuration has the field ID.
+func thermometer[C any, D described](name, doc string, open func(context.Context, onewire.Bus, C) (D, error)) kind {
+	k := base[C](name, doc, "")
+	k.simulable, k.shared = true, "1-wire"
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		return device(open(ctx, e.oneWire(reflect.ValueOf(c).FieldByName("ID").String()), c))
+	}
+	return k.describing()
+}
+
+// kernelClass is a kind that the kernel offers below /sys. It is never
+// simulated, and its channels depend on the machine.
+func kernelClass[C any, D described](name, doc string, open func(context.Context, fs.FS, C) (D, error)) kind {
+	k := base[C](name, doc, "")
+	k.open = func(ctx context.Context, _ env, cfg any) (drivers.Device, error) {
+		return device(open(ctx, os.DirFS("/"), *cfg.(*C)))
+	}
+	return k
 }
 
 // modbusUnit is a unit on a Modbus line.

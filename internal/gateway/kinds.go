@@ -1,10 +1,18 @@
 package gateway
 
 import (
+	"postern/drivers/ads1115"
+	"postern/drivers/aht20"
 	"postern/drivers/bme280"
+	"postern/drivers/ds18b20"
 	"postern/drivers/gpio"
 	"postern/drivers/host"
+	"postern/drivers/hwmon"
+	"postern/drivers/ina219"
 	"postern/drivers/mcp9808"
+	"postern/drivers/sht3x"
+	"postern/drivers/sht4x"
+	"postern/drivers/tmp102"
 )
 
 //go:generate go run ./generate ../../docs
@@ -15,10 +23,19 @@ import (
 func kinds() []kind {
 	return []kind{
 		i2cChip("bme280", "Bosch BME280: temperature, humidity, air pressure", bme280.Open, bme280.Simulate),
+		i2cChip("bmp280", "Bosch BMP280: temperature, air pressure", bme280.OpenBMP280, bme280.SimulateBMP280),
 		i2cChip("mcp9808", "Microchip MCP9808: precise thermometer", mcp9808.Open, mcp9808.Simulate),
+		i2cChip("sht3x", "Sensirion SHT30, SHT31, SHT35: temperature, humidity", sht3x.Open, sht3x.Simulate),
+		i2cChip("sht4x", "Sensirion SHT40, SHT41, SHT45: temperature, humidity", sht4x.Open, sht4x.Simulate),
+		i2cChip("tmp102", "Texas Instruments TMP102: thermometer", tmp102.Open, tmp102.Simulate),
+		i2cChip("aht20", "Aosong AHT20: temperature, humidity", aht20.Open, aht20.Simulate),
+		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
+		i2cChip("ads1115", "Texas Instruments ADS1115: four analog inputs", ads1115.Open, ads1115.Simulate),
+		thermometer("ds18b20", "DS18B20, MAX31820: 1-Wire thermometer", ds18b20.Open),
 		line("contact", "door contact, button or pulse output on a GPIO line", gpio.OpenContact),
 		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
+		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/internal/config"
+	"postern/internal/existate"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 	"postern/xmpp/tcp"
 )
 
@@ -76,6 +78,11 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.Handler = mux
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
+	if g.cfg.Server.EXI == "auto" {
+		log := g.log.With("part", "exi")
+		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}
+		c.Compress = g.exi.Negotiate
+	}
 	if g.opt.Session != nil {
 		g.opt.Session(&c)
 	}

@@ -30,7 +30,13 @@ func (g *Gateway) Status() local.Status {
 		Role: "gateway", Version: g.opt.Version, PID: os.Getpid(), Started: g.started, Now: now,
 		Config: cfg.File, Memory: Memory(),
 	}
-	gw := &local.Gateway{Connection: connection(g.session, cfg.Account.JID), Nodes: []local.Node{}}
+	conn := connection(g.session, cfg.Account.JID)
+	if g.exi == nil {
+		conn.EncodingNote = "EXI is switched off"
+	} else if st := g.exi.Status(); !st.On {
+		conn.EncodingNote = st.Reason
+	}
+	gw := &local.Gateway{Connection: conn, Nodes: []local.Node{}}
 	for _, n := range t.Nodes() {
 		ns := g.nodeStatus(n, now)
 		gw.Simulated = gw.Simulated || ns.Simulated

@@ -38,24 +38,26 @@ type Gateway struct {
 
 // Connection is the state of the XMPP session.
 type Connection struct {
-	Phase     string     `json:"phase"` // offline, connecting, online, waiting, held
-	Since     time.Time  `json:"since"`
-	Account   string     `json:"account"`
-	JID       string     `json:"jid,omitempty"` // full address while there is a session
-	Server    string     `json:"server,omitempty"`
-	TLS       string     `json:"tls,omitempty"`
-	Mechanism string     `json:"mechanism,omitempty"`
-	Encoding  string     `json:"encoding,omitempty"`
-	Resumable bool       `json:"resumable,omitempty"`
-	Error     string     `json:"error,omitempty"` // why the last connection or attempt ended
-	Retry     *time.Time `json:"retry,omitempty"`
-	In        uint64     `json:"stanzas_in"`
-	Out       uint64     `json:"stanzas_out"`
-	Unacked   int        `json:"unacknowledged"`
-	Queued    int        `json:"queued"`
-	Overflow  uint64     `json:"refused_backlog_full"`
-	Connects  uint64     `json:"connects"`
-	Resumes   uint64     `json:"resumes"`
+	Phase     string    `json:"phase"` // offline, connecting, online, waiting, held
+	Since     time.Time `json:"since"`
+	Account   string    `json:"account"`
+	JID       string    `json:"jid,omitempty"` // full address while there is a session
+	Server    string    `json:"server,omitempty"`
+	TLS       string    `json:"tls,omitempty"`
+	Mechanism string    `json:"mechanism,omitempty"`
+	Encoding  string    `json:"encoding,omitempty"`
+	// EncodingNote says why the stream is XML and not EXI.
+	EncodingNote string     `json:"encoding_note,omitempty"`
+	Resumable    bool       `json:"resumable,omitempty"`
+	Error        string     `json:"error,omitempty"` // why the last connection or attempt ended
+	Retry        *time.Time `json:"retry,omitempty"`
+	In           uint64     `json:"stanzas_in"`
+	Out          uint64     `json:"stanzas_out"`
+	Unacked      int        `json:"unacknowledged"`
+	Queued       int        `json:"queued"`
+	Overflow     uint64     `json:"refused_backlog_full"`
+	Connects     uint64     `json:"connects"`
+	Resumes      uint64     `json:"resumes"`
 }
 
 // Node is the state of one node.

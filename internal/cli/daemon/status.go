@@ -140,7 +140,12 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 		if c.Resumable {
 			resume = "can be resumed"
 		}
-		fmt.Fprintf(b, "            %s, %s, %s, encoding %s, %s\n", c.Server, c.TLS, c.Mechanism, c.Encoding, resume)
+		enc := c.Encoding
+		if c.EncodingNote != "" {
+			enc += " (" + printable(c.EncodingNote) + ")"
+		}
+		fmt.Fprintf(b, "            %s, %s, %s, %s\n", c.Server, c.TLS, c.Mechanism, resume)
+		fmt.Fprintf(b, "encoding    %s\n", enc)
 	}
 	fmt.Fprintf(b, "stanzas     %d in, %d out, %d unacknowledged, %d queued; %d connections, %d resumed\n", c.In, c.Out, c.Unacked, c.Queued, c.Connects, c.Resumes)
 	b.WriteByte('\n')
