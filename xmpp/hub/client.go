@@ -74,7 +74,7 @@ func (c *client) serve() {
 		return
 	}
 	err = s.serve()
-	log.Info("a session lost its connection", "jid", s.full, "err", err)
+	log.Info("a connection ended", "jid", s.full, "reason", err)
 }
 
 // deadline bounds the next step of the negotiation (CORE-R37).

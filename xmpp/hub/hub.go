@@ -43,9 +43,11 @@ type Config struct {
 	Logger *slog.Logger // nil discards
 	// Version is what XEP-0092 tells.
 	Version string
-	// NoPlus leaves the -PLUS mechanisms out, for a hub behind a proxy that
-	// ends TLS.
-	NoPlus bool
+	// ChannelBinding offers the -PLUS mechanisms of SCRAM with tls-exporter and
+	// tls-server-end-point. Clients that know only tls-unique cannot log in
+	// then over TLS 1.3: they say that they could bind, which with -PLUS on
+	// offer is the mark of an attack (RFC 5802 §6). slixmpp 1.8 is one.
+	ChannelBinding bool
 }
 
 // Component is an entity inside the process.

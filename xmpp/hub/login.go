@@ -63,7 +63,7 @@ const (
 // bindings returns the channel bindings of the connection by type.
 func (c *client) bindings() map[string][]byte {
 	state := c.conn.TLS()
-	if state == nil || c.h.cfg.NoPlus {
+	if state == nil || !c.h.cfg.ChannelBinding {
 		return nil
 	}
 	b := make(map[string][]byte, 2)

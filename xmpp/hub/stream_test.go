@@ -163,8 +163,10 @@ func TestCoreR39_R46_BadStanzas(t *testing.T) {
 	}
 }
 
+func withBinding(c *Config) { c.ChannelBinding = true }
+
 func TestCoreR64_R84_Mechanisms(t *testing.T) {
-	x := newSite(t)
+	x := newSite(t, withBinding)
 	p := x.dial()
 	p.open()
 	p.expect("<starttls")
@@ -216,7 +218,7 @@ func (p *peer) exchange(mechanism string, conv *scram.ClientConversation) string
 }
 
 func TestCoreR92_R93_R94_ChannelBinding(t *testing.T) {
-	x := newSite(t)
+	x := newSite(t, withBinding)
 	for _, kind := range []string{"exporter", "end-point", "wrong data", "wrong type", "plus by name only", "flag y"} {
 		p := x.secure()
 		state := p.TLS()
