@@ -127,7 +127,6 @@ async def main():
     wrong.connect(address=("127.0.0.1", PORT))
     await soon(failed.wait(), "refused login")
     note("wrong_password", "refused")
-    wrong.abort()
 
 
 if os.environ.get("SLIX_DEBUG"):
