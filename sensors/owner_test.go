@@ -26,23 +26,28 @@ func TestPollingFillsLive(t *testing.T) {
 		defer r.stop()
 		time.Sleep(101 * time.Second)
 		synctest.Wait()
-		if n := p.count(); n != 11 {
+		n := p.count()
+		if n < 11 || n > 12 { // at once, then every 10 s from a point of its own
 			t.Errorf("%d reads in 101 s at 10 s", n)
 		}
 		rd, ok := r.live.Get(node.Ref{ID: "room"}, "temperature")
-		if !ok || rd.Unit != "°C" || rd.Quality != live.AutomaticReadout || time.Since(rd.Time) > 2*time.Second {
+		if !ok || rd.Unit != "°C" || rd.Quality != live.AutomaticReadout || time.Since(rd.Time) > 10*time.Second {
 			t.Errorf("%+v %v", rd, ok)
 		}
 		// Fresh enough: a request does not read the device again, a later one
 		// does.
+		for p.count() == n {
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(500 * time.Millisecond)
 		r.recv(alice, req("1", "seqnr='1' momentary='true'", ""))
-		if p.count() != 11 {
+		if p.count() != n+1 {
 			t.Error("a fresh reading was read again")
 		}
 		time.Sleep(3 * time.Second)
 		r.recv(alice, req("2", "seqnr='2' momentary='true'", ""))
 		time.Sleep(time.Second)
-		if p.count() != 12 {
+		if p.count() != n+2 {
 			t.Errorf("%d reads", p.count())
 		}
 	})
@@ -218,7 +223,7 @@ func TestApply(t *testing.T) {
 		}
 		last := gone.count()
 		time.Sleep(3100 * time.Millisecond)
-		if gone.count() != last || kept.count() != 6 || added.count() != 4 {
+		if gone.count() != last || kept.count() < 6 || kept.count() > 7 || added.count() < 4 || added.count() > 5 {
 			t.Errorf("reads: gone %d→%d, kept %d, added %d", last, gone.count(), kept.count(), added.count())
 		}
 		if _, ok := r.live.Get(node.Ref{ID: "gone"}, "temperature"); ok {

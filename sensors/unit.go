@@ -3,6 +3,7 @@ package sensors
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"time"
 
@@ -28,6 +29,7 @@ type unit struct {
 	att      *attempt     // asked for or under way
 	waiting  bool         // att is in the owner's queue
 	nextPoll time.Time    // zero while the device is not polled
+	onGrid   bool         // the first poll was
 	lastTry  time.Time
 	lastOK   time.Time
 	lastErr  error // of the last attempt
@@ -97,13 +99,16 @@ func (u *unit) failed(now time.Time, err error) {
 }
 
 // schedule sets the next poll on the device's own grid, in the future and not
-// before the breaker allows it.
+// before the breaker allows it. The first poll comes at once; the grid starts
+// at a point of the interval that follows from the name, so that devices with
+// the same interval are spread over it.
 func (u *unit) schedule(now time.Time) {
 	if u.dev.Interval <= 0 {
 		return
 	}
-	if u.nextPoll.IsZero() {
-		u.nextPoll = now
+	if !u.onGrid {
+		u.onGrid = true
+		u.nextPoll = now.Add(u.phase() - u.dev.Interval)
 	}
 	if late := now.Sub(u.nextPoll); late >= 0 {
 		u.nextPoll = u.nextPoll.Add((late/u.dev.Interval + 1) * u.dev.Interval)
@@ -111,6 +116,13 @@ func (u *unit) schedule(now time.Time) {
 	if u.nextPoll.Before(u.retryAt) {
 		u.nextPoll = u.retryAt
 	}
+}
+
+// phase is a part of the interval, the same for the same name.
+func (u *unit) phase() time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(u.name)) // never fails
+	return time.Duration(float64(u.dev.Interval) * float64(h.Sum32()) / (1 << 32))
 }
 
 // leftAlone is why a request for a device with an open breaker gets no
