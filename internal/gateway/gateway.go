@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -72,7 +71,7 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 	}
 	// The door comes first: a second gateway on the same socket must not reach
 	// the outputs of the first.
-	g.door = &local.Server{Path: socketPath(opt), Handler: g.doorHandler(), Logger: g.log.With("part", "door")}
+	g.door = &local.Server{Path: socketPath(opt), Handlers: g.doorHandlers(), Logger: g.log.With("part", "door")}
 	if err := g.door.Listen(); err != nil {
 		return nil, err
 	}
@@ -236,13 +235,11 @@ func (g *Gateway) legacy() bool {
 	return on && g.session.State().Codec == "xml"
 }
 
-// doorHandler serves the local door.
-func (g *Gateway) doorHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		local.Reply(w, http.StatusOK, g.Status())
-	})
-	return mux
+// doorHandlers serve the local door.
+func (g *Gateway) doorHandlers() map[string]local.Handler {
+	return map[string]local.Handler{
+		"GET /v1/status": func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
+	}
 }
 
 // WaitOnline waits until the gateway is connected.

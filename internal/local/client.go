@@ -1,15 +1,13 @@
 package local
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"syscall"
 	"time"
 )
@@ -23,24 +21,10 @@ var (
 )
 
 // Client talks to the daemon behind one socket. It is safe for concurrent use.
-type Client struct {
-	path string
-	http http.Client
-}
+type Client struct{ path string }
 
 // NewClient returns a client for the socket at path. It connects on demand.
-func NewClient(path string) *Client {
-	c := &Client{path: path}
-	c.http.Timeout = 10 * time.Second
-	c.http.Transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		},
-		DisableKeepAlives: true,
-	}
-	return c
-}
+func NewClient(path string) *Client { return &Client{path} }
 
 // Path returns the socket.
 func (c *Client) Path() string { return c.path }
@@ -48,80 +32,84 @@ func (c *Client) Path() string { return c.path }
 // Status asks the daemon how it is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+	err := c.call(ctx, "GET", "/v1/status", nil, &s)
 	return s, err
 }
 
 // Users lists the accounts of a hub.
 func (c *Client) Users(ctx context.Context) ([]User, error) {
 	var u []User
-	err := c.call(ctx, http.MethodGet, "/v1/users", nil, &u)
+	err := c.call(ctx, "GET", "/v1/users", nil, &u)
 	return u, err
 }
 
 // AddUser makes an account on a hub and returns its bare JID.
 func (c *Client) AddUser(ctx context.Context, name, password string) (string, error) {
 	var u User
-	err := c.call(ctx, http.MethodPost, "/v1/users", Credentials{Name: name, Password: password}, &u)
+	err := c.call(ctx, "POST", "/v1/users", Credentials{Name: name, Password: password}, &u)
 	return u.JID, err
 }
 
 // SetPassword changes the password of an account of a hub.
 func (c *Client) SetPassword(ctx context.Context, name, password string) error {
-	return c.call(ctx, http.MethodPut, "/v1/users", Credentials{Name: name, Password: password}, nil)
+	return c.call(ctx, "PUT", "/v1/users", Credentials{Name: name, Password: password}, nil)
 }
 
 // RemoveUser removes an account of a hub and everything kept for it.
 func (c *Client) RemoveUser(ctx context.Context, name string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/users", Credentials{Name: name}, nil)
+	return c.call(ctx, "DELETE", "/v1/users", Credentials{Name: name}, nil)
 }
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 16 << 20
+// answerTime is how long a daemon may take.
+const answerTime = 10 * time.Second
 
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
+	var data []byte
 	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if data, err = json.Marshal(in); err != nil {
 			return err
 		}
-		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://postern"+path, body)
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
 	if err != nil {
 		return c.explain(err)
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("local door %s: %w", c.path, err)
-	}
-	if resp.StatusCode >= 300 {
-		return refusal(resp, data)
-	}
-	if out == nil {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	defer stop()
+	// A daemon that refuses a long request answers before it has read it all:
+	// what it says counts more than the broken writing.
+	werr := writeRequest(conn, method, path, data)
+	status, answer, err := readAnswer(bufio.NewReader(conn))
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("local door %s: %w", c.path, context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("local door %s: %w", c.path, errors.Join(werr, err))
+	case status >= 300:
+		return refusal(status, answer)
+	case out == nil:
 		return nil
 	}
-	if err := json.Unmarshal(data, out); err != nil {
+	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("local door %s: the answer is not understood (another version?): %w", c.path, err)
 	}
 	return nil
 }
 
-func refusal(resp *http.Response, data []byte) error {
+func refusal(status int, answer []byte) error {
 	var p problem
-	if json.Unmarshal(data, &p) != nil || p.Error == "" {
-		p.Error = resp.Status
+	if json.Unmarshal(answer, &p) != nil {
+		p.Error = fmt.Sprintf("the daemon answers %d", status)
 	}
-	if resp.StatusCode == http.StatusForbidden {
+	switch status {
+	case StatusForbidden:
 		return fmt.Errorf("%w: %s", ErrDenied, p.Error)
-	}
-	if resp.StatusCode == http.StatusNotFound && p.Error == resp.Status {
+	case StatusNotFound:
 		return errors.New("this daemon does not do that (gateway and hub differ); name the other with --socket")
 	}
 	return errors.New(p.Error)

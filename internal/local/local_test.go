@@ -1,11 +1,14 @@
 package local
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,10 +17,10 @@ import (
 )
 
 // start runs a server with the given handler in a temporary directory.
-func start(t *testing.T, h http.Handler) (path string, stop func()) {
+func start(t *testing.T, h map[string]Handler) (path string, stop func()) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "run", SocketName)
-	s := &Server{Path: path, Handler: h}
+	s := &Server{Path: path, Handlers: h}
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -36,13 +39,12 @@ func start(t *testing.T, h http.Handler) (path string, stop func()) {
 func TestStatusThroughTheDoor(t *testing.T) {
 	want := Status{Role: "gateway", Version: "1", Started: time.Now().UTC().Truncate(time.Second), Healthy: true,
 		Gateway: &Gateway{Nodes: []Node{{ID: "a", Fields: []Field{{Name: "t", Value: "21.50", Unit: "°C"}}}}}}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		if p := PeerOf(r); int(p.PID) != os.Getpid() || int(p.UID) != os.Getuid() || !p.Trusted() {
+	mux := map[string]Handler{"GET /v1/status": func(_ context.Context, r *Request) (any, error) {
+		if p := r.Peer; int(p.PID) != os.Getpid() || int(p.UID) != os.Getuid() || !p.Trusted() {
 			t.Errorf("peer %+v", p)
 		}
-		Reply(w, http.StatusOK, want)
-	})
+		return want, nil
+	}}
 	path, stop := start(t, mux)
 	fi, err := os.Stat(path)
 	if err != nil || fi.Mode().Perm() != 0o660 {
@@ -65,15 +67,13 @@ func TestStatusThroughTheDoor(t *testing.T) {
 }
 
 func TestErrorsComeThrough(t *testing.T) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/users", func(w http.ResponseWriter, r *http.Request) {
+	mux := map[string]Handler{"POST /v1/users": func(_ context.Context, r *Request) (any, error) {
 		var c Credentials
-		if err := Body(r, &c); err != nil {
-			Fail(w, http.StatusBadRequest, err.Error())
-			return
+		if err := r.Body(&c); err != nil {
+			return nil, err
 		}
-		Fail(w, http.StatusConflict, c.Name+" exists")
-	})
+		return nil, errors.New(c.Name + " exists")
+	}}
 	path, stop := start(t, mux)
 	defer stop()
 	if _, err := NewClient(path).AddUser(t.Context(), "anna", "x"); err == nil || err.Error() != "anna exists" {
@@ -85,27 +85,24 @@ func TestErrorsComeThrough(t *testing.T) {
 }
 
 func TestOnlyTrustedPeersChange(t *testing.T) {
-	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Reply(w, 200, 1) })}
-	s.Logger = discard()
-	try := func(method string, pr any) int {
-		r, _ := http.NewRequest(method, "http://x/v1/users", http.NoBody)
-		r = r.WithContext(context.WithValue(r.Context(), peerKey{}, pr))
-		w := &recorder{}
-		s.serve(w, r)
-		return w.status
-	}
-	stranger := peerResult{peer: Peer{UID: uint32(os.Geteuid()) + 4711}}
+	ok := func(context.Context, *Request) (any, error) { return 1, nil }
+	s := &Server{Logger: slog.New(slog.DiscardHandler), Handlers: map[string]Handler{"GET /x": ok, "POST /x": ok, "PUT /x": ok, "DELETE /x": ok}}
+	stranger, self, root := Peer{UID: uint32(os.Geteuid()) + 4711}, Peer{UID: uint32(os.Geteuid())}, Peer{}
 	for _, c := range []struct {
 		method string
-		pr     any
+		peer   Peer
 		want   int
 	}{
-		{"GET", stranger, 200}, {"POST", stranger, 403}, {"PUT", stranger, 403}, {"DELETE", stranger, 403},
-		{"POST", peerResult{peer: Peer{UID: 0}}, 200}, {"POST", peerResult{peer: Peer{UID: uint32(os.Geteuid())}}, 200},
-		{"GET", peerResult{err: errors.New("x")}, 403}, {"GET", nil, 403},
+		{"GET", stranger, 0}, {"POST", stranger, 403}, {"PUT", stranger, 403}, {"DELETE", stranger, 403},
+		{"POST", root, 0}, {"POST", self, 0}, {"PATCH", self, 404},
 	} {
-		if got := try(c.method, c.pr); got != c.want {
-			t.Errorf("%s by %+v: %d, want %d", c.method, c.pr, got, c.want)
+		_, err := s.dispatch(t.Context(), &Request{Method: c.method, Path: "/x", Peer: c.peer})
+		got := 0
+		if e := (*Error)(nil); errors.As(err, &e) {
+			got = e.Status
+		}
+		if got != c.want {
+			t.Errorf("%s by %+v: %d, want %d", c.method, c.peer, got, c.want)
 		}
 	}
 }
@@ -143,7 +140,7 @@ func TestListenReplacesOnlyWhatIsDead(t *testing.T) {
 }
 
 func TestHalfRequestDoesNotHoldTheDoor(t *testing.T) {
-	path, stop := start(t, http.NotFoundHandler())
+	path, stop := start(t, nil)
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -173,4 +170,58 @@ func TestPaths(t *testing.T) {
 	if p := Path("postern-hub"); p != want {
 		t.Error(p)
 	}
+}
+
+// A client of another make gets along with the door.
+func TestCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("curl is not installed")
+	}
+	path, stop := start(t, map[string]Handler{"GET /v1/status": func(context.Context, *Request) (any, error) { return Status{Role: "hub"}, nil }})
+	defer stop()
+	out, err := exec.Command(curl, "-sS", "-i", "--unix-socket", path, "http://postern/v1/status").Output()
+	if err != nil || !strings.HasPrefix(string(out), "HTTP/1.1 200 OK") || !strings.Contains(string(out), `"role":"hub"`) {
+		t.Errorf("%s %v", out, err)
+	}
+	out, err = exec.Command(curl, "-sS", "-i", "--unix-socket", path, "http://postern/none").Output()
+	if err != nil || !strings.HasPrefix(string(out), "HTTP/1.1 404") {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
+func TestMalformedRequests(t *testing.T) {
+	path, stop := start(t, nil)
+	defer stop()
+	for _, text := range []string{
+		"hello\r\n\r\n", "GET /\r\n\r\n", "GET x HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nnonsense\r\n\r\n",
+		"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "GET / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n",
+		"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "GET /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", 70) + "\r\n",
+	} {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte(text)) // the door may have answered and closed already
+		status, _, err := readAnswer(bufio.NewReader(c))
+		if err != nil || status != StatusBadRequest {
+			t.Errorf("%.40q: %d %v", text, status, err)
+		}
+		c.Close()
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte("POST /v1/users HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"))
+	f.Add([]byte("GET /v1/status HTTP/1.1\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := readRequest(bufio.NewReader(bytes.NewReader(data)))
+		if err == nil && (r.Method == "" && !strings.HasPrefix(string(data), " ") || r.Path[0] != '/' || len(r.body) > maxBody) {
+			t.Fatalf("%+v", r)
+		}
+		if _, data, err := readAnswer(bufio.NewReader(bytes.NewReader(data))); err == nil && len(data) > maxAnswer {
+			t.Fatal("too long")
+		}
+	})
 }

@@ -1,6 +1,8 @@
 package local
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,26 +10,67 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
+
+// Statuses of an Error.
+const (
+	StatusBadRequest = 400
+	StatusForbidden  = 403
+	StatusNotFound   = 404
+	StatusConflict   = 409
+)
+
+// Error is an answer other than 200.
+type Error struct {
+	Status int
+	Text   string // for a person
+}
+
+// Error makes *Error an error.
+func (e *Error) Error() string { return e.Text }
+
+// Request is what a Handler gets.
+type Request struct {
+	Method, Path string
+	Peer         Peer
+	body         []byte
+}
+
+// Body reads the JSON body into v, strictly.
+func (r *Request) Body(v any) error {
+	d := json.NewDecoder(bytes.NewReader(r.body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &Error{StatusBadRequest, "the request is not what was expected: " + err.Error()}
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return &Error{StatusBadRequest, "the request is followed by something"}
+	}
+	return nil
+}
+
+// Handler answers a request by a value, which is sent as JSON, or by an error:
+// an *Error as it is, others with status 409.
+type Handler func(ctx context.Context, r *Request) (any, error)
 
 // Server is the daemon's side of the door.
 type Server struct {
 	// Path is the socket, at most 100 octets. Its directory is made if need be.
 	Path string
-	// Handler serves the requests. The Peer of a request is PeerOf(r).
-	Handler http.Handler
-	Logger  *slog.Logger // nil discards
+	// Handlers are the handlers by method and path: "GET /v1/status".
+	Handlers map[string]Handler
+	Logger   *slog.Logger // nil discards
 
 	listener *net.UnixListener
 }
 
-// maxBody bounds what a request may send.
-const maxBody = 64 << 10
+// maxConns bounds the requests at a time.
+const maxConns = 16
 
 // Listen opens the socket with mode 0660. A socket that was left behind is
 // replaced; one that answers is not.
@@ -69,6 +112,12 @@ func (s *Server) Close() error {
 	return s.listener.Close()
 }
 
+// Times that a peer may take.
+const (
+	requestTime = 5 * time.Second
+	graceTime   = 500 * time.Millisecond // for requests under way at the end
+)
+
 // Run serves until ctx is done; requests under way then get half a second. It
 // listens first if Listen was not called. All goroutines end with it.
 func (s *Server) Run(ctx context.Context) error {
@@ -80,36 +129,90 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	srv := &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		IdleTimeout:       30 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ConnContext:       s.connContext,
-		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(s.listener) }()
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			srv.Close()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = s.listener.Close() })
+	defer stop()
+	slots := make(chan struct{}, maxConns)
+	for {
+		c, err := s.listener.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("local door: %w", errors.Join(err, s.listener.Close()))
 		}
-		err = <-done
+		select {
+		case slots <- struct{}{}:
+		default:
+			s.Logger.Warn("local door: too many requests at a time")
+			_ = c.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			s.converse(ctx, c)
+		})
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
+}
+
+// converse serves one connection: one request, one answer.
+func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(requestTime))
+	soon := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now().Add(graceTime)) })
+	defer soon()
+	r, err := readRequest(bufio.NewReader(c))
 	if err != nil {
-		return fmt.Errorf("local door: %w", err)
+		if errors.Is(err, errMalformed) || errors.Is(err, errTooLong) {
+			s.reply(c, nil, &Error{StatusBadRequest, err.Error()})
+		}
+		return
 	}
-	return nil
+	if r.Peer, err = credentials(c); err != nil {
+		s.Logger.Warn("local door: a peer without credentials was refused", "err", err)
+		s.reply(c, nil, &Error{StatusForbidden, "the kernel does not say who you are"})
+		return
+	}
+	v, err := s.dispatch(ctx, r)
+	s.reply(c, v, err)
+}
+
+// dispatch admits everybody whom the mode of the socket let in to look, and
+// trusted peers to change.
+func (s *Server) dispatch(ctx context.Context, r *Request) (any, error) {
+	if r.Method != "GET" && !r.Peer.Trusted() {
+		s.Logger.Warn("local door: refused", "uid", r.Peer.UID, "pid", r.Peer.PID, "request", r.Method+" "+r.Path)
+		return nil, &Error{StatusForbidden, "only root and the daemon's own user may change things"}
+	}
+	h := s.Handlers[r.Method+" "+r.Path]
+	if h == nil {
+		return nil, &Error{StatusNotFound, ""}
+	}
+	return h(ctx, r)
+}
+
+// problem is an error on the wire.
+type problem struct {
+	Error string `json:"error"`
+}
+
+// reply answers. A peer that is gone need not be told.
+func (s *Server) reply(w io.Writer, v any, err error) {
+	status := 200
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		status, v = e.Status, problem{e.Text}
+	case err != nil:
+		status, v = StatusConflict, problem{err.Error()}
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		s.Logger.Error("local door: an answer cannot be written", "err", err)
+		return
+	}
+	_ = writeAnswer(w, status, append(data, '\n'))
 }
 
 // Peer is the process at the other end of the socket, as the kernel says.
@@ -122,26 +225,8 @@ type Peer struct {
 // user. The socket's group may look.
 func (p Peer) Trusted() bool { return p.UID == 0 || p.UID == uint32(os.Geteuid()) }
 
-type peerKey struct{}
-
-// peerResult is what SO_PEERCRED gave for a connection.
-type peerResult struct {
-	peer Peer
-	err  error
-}
-
-func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
-	var r peerResult
-	r.peer, r.err = credentials(c)
-	return context.WithValue(ctx, peerKey{}, r)
-}
-
-func credentials(c net.Conn) (Peer, error) {
-	uc, ok := c.(*net.UnixConn)
-	if !ok {
-		return Peer{}, errors.New("not a unix socket")
-	}
-	raw, err := uc.SyscallConn()
+func credentials(c *net.UnixConn) (Peer, error) {
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return Peer{}, err
 	}
@@ -154,60 +239,4 @@ func credentials(c net.Conn) (Peer, error) {
 		return Peer{}, err
 	}
 	return Peer{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid}, nil
-}
-
-// PeerOf returns the peer of a request that came through a Server.
-func PeerOf(r *http.Request) Peer {
-	pr, _ := r.Context().Value(peerKey{}).(peerResult)
-	return pr.peer
-}
-
-// serve admits known peers only: everybody whom the mode of the socket let in
-// may look, only trusted ones may change.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	pr, ok := r.Context().Value(peerKey{}).(peerResult)
-	if !ok || pr.err != nil {
-		s.Logger.Warn("local door: a peer without credentials was refused", "err", pr.err)
-		Fail(w, http.StatusForbidden, "the kernel does not say who you are")
-		return
-	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && !pr.peer.Trusted() {
-		s.Logger.Warn("local door: refused", "uid", pr.peer.UID, "pid", pr.peer.PID, "request", r.Method+" "+r.URL.Path)
-		Fail(w, http.StatusForbidden, "only root and the daemon's own user may change things")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	s.Handler.ServeHTTP(w, r)
-}
-
-// problem is an error on the wire.
-type problem struct {
-	Error string `json:"error"`
-}
-
-// Fail answers a request with an error.
-func Fail(w http.ResponseWriter, status int, text string) {
-	Reply(w, status, problem{text})
-}
-
-// Reply answers a request with v as JSON.
-func Reply(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // the peer is gone: nobody is left to tell
-}
-
-// Body reads the JSON body of a request into v, strictly.
-func Body(r *http.Request, v any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("the request is not what was expected: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("the request is followed by something")
-	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +52,7 @@ func openSite(ctx context.Context, o siteOptions) (s *site, err error) {
 		return nil, err
 	}
 	if o.socket != "" {
-		s.door = &local.Server{Path: o.socket, Handler: s.handler(), Logger: o.log}
+		s.door = &local.Server{Path: o.socket, Handlers: s.handlers(), Logger: o.log}
 		if err := s.door.Listen(); err != nil {
 			return nil, err
 		}
@@ -189,37 +188,32 @@ func (s *site) status() (local.Status, error) {
 	}, nil
 }
 
-// handler serves the local door.
-func (s *site) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		st, err := s.status()
-		answer(w, st, err)
-	})
-	mux.HandleFunc("GET /v1/users", func(w http.ResponseWriter, _ *http.Request) {
-		us, err := s.users()
-		answer(w, us, err)
-	})
-	change := func(what string, do func(local.Credentials) error) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
+// handlers serve the local door.
+func (s *site) handlers() map[string]local.Handler {
+	change := func(what string, do func(local.Credentials) error) local.Handler {
+		return func(_ context.Context, r *local.Request) (any, error) {
 			var c local.Credentials
-			if err := local.Body(r, &c); err != nil {
-				local.Fail(w, http.StatusBadRequest, err.Error())
-				return
+			if err := r.Body(&c); err != nil {
+				return nil, err
 			}
-			err := do(c)
-			if err == nil {
-				s.log.Info("account "+what, "name", c.Name, "by_uid", local.PeerOf(r).UID)
+			if err := do(c); err != nil {
+				return nil, err
 			}
-			answer(w, local.User{JID: c.Name + "@" + s.domain}, err)
+			s.log.Info("account "+what, "name", c.Name, "by_uid", r.Peer.UID)
+			return local.User{JID: s.local(c.Name) + "@" + s.domain}, nil
 		}
 	}
-	mux.HandleFunc("POST /v1/users", change("added", func(c local.Credentials) error { return s.addUser(c.Name, c.Password) }))
-	mux.HandleFunc("PUT /v1/users", change("given a new password", func(c local.Credentials) error {
-		return s.explain(c.Name, s.hub.SetPassword(s.local(c.Name), c.Password))
-	}))
-	mux.HandleFunc("DELETE /v1/users", change("removed", func(c local.Credentials) error { return s.explain(c.Name, s.hub.Remove(s.local(c.Name))) }))
-	return mux
+	return map[string]local.Handler{
+		"GET /v1/status": func(context.Context, *local.Request) (any, error) { return s.status() },
+		"GET /v1/users":  func(context.Context, *local.Request) (any, error) { return s.users() },
+		"POST /v1/users": change("added", func(c local.Credentials) error { return s.addUser(c.Name, c.Password) }),
+		"PUT /v1/users": change("given a new password", func(c local.Credentials) error {
+			return s.explain(c.Name, s.hub.SetPassword(s.local(c.Name), c.Password))
+		}),
+		"DELETE /v1/users": change("removed", func(c local.Credentials) error {
+			return s.explain(c.Name, s.hub.Remove(s.local(c.Name)))
+		}),
+	}
 }
 
 func (s *site) addUser(name, password string) error {
@@ -241,13 +235,4 @@ func (s *site) explain(name string, err error) error {
 		return errors.New("the password is empty or has characters that cannot be typed reliably")
 	}
 	return err
-}
-
-// answer replies with v, or with an error.
-func answer(w http.ResponseWriter, v any, err error) {
-	if err != nil {
-		local.Fail(w, http.StatusConflict, err.Error())
-		return
-	}
-	local.Reply(w, http.StatusOK, v)
 }
