@@ -129,7 +129,8 @@ type Hub struct {
 	domain jid.JID
 	secret []byte // for salts of accounts that do not exist
 	tls    *tls.Config
-	mux    xmpp.Mux // iqs to the domain and to own accounts
+	ticket *tls.Config // holds the keys of session tickets
+	mux    xmpp.Mux    // iqs to the domain and to own accounts
 
 	listeners []listener
 
@@ -190,21 +191,43 @@ func New(cfg Config) (*Hub, error) {
 	return h, nil
 }
 
-// setTLS makes the configuration for connections. One fixed configuration
-// with ticket keys of its own lets clients resume TLS sessions, although every
-// connection works with a copy.
+// setTLS makes the configuration for connections. Every connection works with
+// a copy, so one fixed configuration holds the ticket keys: clients can resume
+// TLS sessions then (0198-R38).
 func (h *Hub) setTLS() error {
-	base := h.cfg.TLS.Clone()
-	base.MinVersion = tls.VersionTLS12
-	keys, err := newTicketKey()
+	h.ticket = h.cfg.TLS.Clone()
+	h.ticket.MinVersion = tls.VersionTLS12
+	key, err := newTicketKey()
 	if err != nil {
-		return err
+		return fmt.Errorf("hub: %w", err)
 	}
-	base.SetSessionTicketKeys([][32]byte{keys})
-	outer := base.Clone()
-	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return base, nil }
-	h.tls = outer
+	h.ticket.SetSessionTicketKeys([][32]byte{key})
+	h.tls = h.ticket.Clone()
+	h.tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return h.ticket, nil }
 	return nil
+}
+
+// ticketLife is how long a key makes tickets; it opens them twice as long.
+const ticketLife = 24 * time.Hour
+
+// rotateTickets replaces the ticket keys until ctx is done, so that a key that
+// leaks opens little of the past.
+func (h *Hub) rotateTickets(ctx context.Context) {
+	tick := time.NewTicker(ticketLife)
+	defer tick.Stop()
+	last, err := newTicketKey()
+	for ; err == nil; err = ctx.Err() {
+		var key [32]byte
+		if key, err = newTicketKey(); err != nil {
+			break
+		}
+		h.ticket.SetSessionTicketKeys([][32]byte{key, last})
+		last = key
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (h *Hub) listen() error {
@@ -250,6 +273,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var accepting sync.WaitGroup
+	accepting.Go(func() { h.rotateTickets(ctx) })
 	for _, l := range h.listeners {
 		accepting.Go(func() {
 			if err := h.accept(ctx, l); err != nil {
