@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // bound is a Schema (or none) bound to those options that shape grammars: the
@@ -40,7 +39,6 @@ type bound struct {
 type boundKey struct {
 	strict, fragment, selfContained bool
 	preserve                        Preserve
-	dtrm                            string
 }
 
 // bind returns the bound form, from the schema's cache where it is there.
@@ -48,15 +46,10 @@ func bind(o *Options) (*bound, error) {
 	if o.Schema == nil {
 		return newBound(nil, o)
 	}
-	key := boundKey{strict: o.Strict, fragment: o.Fragment, selfContained: o.SelfContained, preserve: o.Preserve}
 	if len(o.DatatypeRepresentationMap) > 0 {
-		key.dtrm = fmt.Sprint(o.DatatypeRepresentationMap)
-		var sb strings.Builder
-		for _, m := range o.DatatypeRepresentationMap {
-			fmt.Fprintf(&sb, "%v=%v;", m.Type.Value(), m.Representation.Value())
-		}
-		key.dtrm = sb.String()
+		return newBound(o.Schema, o) // a peer's header may ask for any number of maps
 	}
+	key := boundKey{strict: o.Strict, fragment: o.Fragment, selfContained: o.SelfContained, preserve: o.Preserve}
 	if b, ok := o.Schema.cache.Load(key); ok {
 		return b.(*bound), nil
 	}
@@ -64,9 +57,17 @@ func bind(o *Options) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Schema.cached.Add(1) > maxBound {
+		o.Schema.cached.Add(-1)
+		return b, nil
+	}
 	got, _ := o.Schema.cache.LoadOrStore(key, b)
 	return got.(*bound), nil
 }
+
+// maxBound is how many bound forms a Schema keeps: those that a peer asks for
+// beyond are made for it alone.
+const maxBound = 12
 
 func newBound(s *Schema, o *Options) (*bound, error) {
 	b := &bound{hasTypes: s != nil, strict: o.Strict && s != nil, anyType: -1}
@@ -82,7 +83,7 @@ func newBound(s *Schema, o *Options) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &binder{b: b, o: o, tb: tb, states: make(map[*State]*state), copies: make(map[*State]*state), variants: make(map[variantKey]*state)}
+	w := &binder{b: b, o: o, tb: tb, states: make(map[*State]*state), copies: make(map[*State]*state), variants: make(map[variantKey]*state), shared: make(map[escapeKey]*escape)}
 	return b, w.bindSchema(s)
 }
 
@@ -90,7 +91,7 @@ func newBound(s *Schema, o *Options) (*bound, error) {
 // by the fidelity options (§8.3).
 func (b *bound) bindBuiltins(o *Options) {
 	b.endElement = []prod{{kind: EE}}
-	child := b.childContent(o, nil)
+	child := b.childContent(o)
 	start := []node{{prod: prod{kind: EE}}, {prod: prod{kind: AT, match: Any}}}
 	if o.Preserve.Prefixes {
 		start = append(start, node{prod: prod{kind: NS}})
@@ -120,15 +121,15 @@ func misc(o *Options, next *state) []node {
 }
 
 // childContent is ChildContentItems (§8.4.3).
-func (b *bound) childContent(o *Options, next *state) []node {
+func (b *bound) childContent(o *Options) []node {
 	n := []node{
-		{prod: prod{kind: SE, match: Any, next: next}},
-		{prod: prod{kind: CH, untyped: true, next: next}},
+		{prod: prod{kind: SE, match: Any}},
+		{prod: prod{kind: CH, untyped: true}},
 	}
 	if o.Preserve.DTD {
-		n = append(n, node{prod: prod{kind: ER, next: next}})
+		n = append(n, node{prod: prod{kind: ER}})
 	}
-	return appendBranch(n, misc(o, next))
+	return appendBranch(n, misc(o, nil))
 }
 
 func appendBranch(n, sub []node) []node {
@@ -158,9 +159,14 @@ type binder struct {
 	states   map[*State]*state
 	copies   map[*State]*state // content2 where the schema has no state of its own for it
 	variants map[variantKey]*state
+	shared   map[escapeKey]*escape
 	queue    []func()
 	later    []func() // copies of states, made when the originals are filled
 }
+
+// escapeKey tells the undeclared productions of states apart that declare no
+// attributes.
+type escapeKey struct{ start, first, hasEE bool }
 
 type variantKey struct {
 	t        *Type
@@ -269,6 +275,7 @@ func (w *binder) bindDocument(s *Schema, number func(Name) (int32, error)) error
 		f.fixed = append(f.fixed, prod{kind: SE, name: id, next: f, elem: w.element(s, e)})
 	}
 	f.fixed = append(f.fixed, prod{kind: SE, match: Any, next: f}, prod{kind: ED})
+	f.content = f
 	f.esc = newEscape(misc(w.o, f))
 	b.finish(f)
 	return nil
@@ -385,7 +392,10 @@ func (w *binder) fill(st *state, s *State, t *Type, start bool) {
 	if w.b.strict {
 		return
 	}
-	st.esc = newEscape(w.undeclared(st, s, t, start, hasEE, attrs))
+	if start {
+		st.content = w.content2(s, t)
+	}
+	st.esc = w.undeclared(escapeKey{start, start && s.FirstStartTag, hasEE}, attrs)
 }
 
 func (w *binder) number(name Name) int32 {
@@ -396,31 +406,39 @@ func (w *binder) number(name Name) int32 {
 	return id
 }
 
-// undeclared lists the productions that §8.5.4.4.1 adds, in the order of their
-// event codes.
-func (w *binder) undeclared(st *state, s *State, t *Type, start, hasEE bool, attrs []prod) []node {
+// undeclared makes the productions that §8.5.4.4.1 adds, in the order of their
+// event codes. They name no right-hand side, so that states can share them; see
+// state.follow.
+func (w *binder) undeclared(key escapeKey, attrs []prod) *escape {
+	if len(attrs) == 0 {
+		if e := w.shared[key]; e != nil {
+			return e
+		}
+	}
 	var n []node
-	if !hasEE {
+	if !key.hasEE {
 		n = append(n, node{prod: prod{kind: EE}})
 	}
-	if !start {
-		return append(n, w.b.childContent(w.o, st)...)
-	}
-	if s.FirstStartTag {
+	if key.first {
 		n = append(n,
-			node{prod: prod{kind: AT, role: xsiType, name: w.b.xsiType, next: st}},
-			node{prod: prod{kind: AT, role: xsiNil, name: w.b.xsiNil, next: st}})
+			node{prod: prod{kind: AT, role: xsiType, name: w.b.xsiType}},
+			node{prod: prod{kind: AT, role: xsiNil, name: w.b.xsiNil}})
 	}
-	n = append(n, node{prod: prod{kind: AT, match: Any, next: st}})
-	n = append(n, node{sub: append(attrs, prod{kind: AT, match: Any, untyped: true, next: st})})
-	if s.FirstStartTag && w.o.Preserve.Prefixes {
-		n = append(n, node{prod: prod{kind: NS, next: st}})
+	if key.start {
+		n = append(n, node{prod: prod{kind: AT, match: Any}},
+			node{sub: append(attrs, prod{kind: AT, match: Any, untyped: true})})
 	}
-	if s.FirstStartTag && w.o.SelfContained {
+	if key.first && w.o.Preserve.Prefixes {
+		n = append(n, node{prod: prod{kind: NS}})
+	}
+	if key.first && w.o.SelfContained {
 		n = append(n, node{prod: prod{kind: SC}})
 	}
-	st.content = w.content2(s, t)
-	return append(n, w.b.childContent(w.o, st.content)...)
+	e := newEscape(append(n, w.b.childContent(w.o)...))
+	if len(attrs) == 0 {
+		w.shared[key] = e
+	}
+	return e
 }
 
 // initialTables makes the initial string tables (appendix D).

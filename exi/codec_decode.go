@@ -180,3 +180,9 @@ func (d *Doc) note(n int) {
 		d.ev = d.ev[:n]
 	}
 }
+
+// Tables is Encoder.Tables for what was read. Options.Limits bound it.
+func (x *Decoder) Tables() (entries, octets int) {
+	t := &x.d
+	return t.names.size() + len(t.vals.ents), t.names.octets + t.vals.octets
+}

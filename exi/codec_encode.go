@@ -210,3 +210,11 @@ func (o *Options) complete() error {
 	}
 	return nil
 }
+
+// Tables returns how many entries the string tables have gained since they were
+// last empty, and the octets of their text. With Keep and unbounded value
+// partitions they only grow; who keeps an Encoder for long watches them.
+func (x *Encoder) Tables() (entries, octets int) {
+	t := &x.e
+	return t.names.size() + t.vals.count(), t.names.octets + t.vals.octets
+}

@@ -280,6 +280,10 @@ func TestKeepAcrossBodies(t *testing.T) {
 				t.Fatalf("capacity %d, body %d: %v", capacity, i, err)
 			}
 			v, _ := back.Root().Attr(nTo)
+			en, eo := enc.Tables()
+			if dn, do := dec.Tables(); en != dn || eo != do || en == 0 {
+				t.Fatalf("capacity %d, body %d: tables of %d entries, %d octets and %d, %d", capacity, i, en, eo, dn, do)
+			}
 			if !v.Is(values[i%len(values)]) || !back.Root().First().Text().Is(values[(i*3)%len(values)]) {
 				t.Fatalf("capacity %d, body %d: %q", capacity, i, v)
 			}

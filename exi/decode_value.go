@@ -127,7 +127,7 @@ func (d *decoder) xsiNilValue(ev *Event, top *frame, st *state, p *prod) error {
 	if err := read(ev, d.b.boolean, d.b.xsiNil); err != nil {
 		return err
 	}
-	top.st = p.next
+	top.st = st.follow(p)
 	if isNil, ok := ev.Value.Bool(); ok && isNil && st.empty != nil {
 		top.st = st.empty
 	}

@@ -230,7 +230,7 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 		e.pv.set(d, ev.Value)
 	}
 	e.write(&e.w, d, e.b.xsiNil, ev.Value)
-	top.st = p.next
+	top.st = st.follow(p)
 	if isNil && st.empty != nil {
 		top.st = st.empty
 	}
@@ -326,7 +326,7 @@ func (e *encoder) untyped(ev *Event, p *prod) {
 	}
 	e.prefix(e.names.name(id).uri, ev.Prefix)
 	e.value(nil, id, ev.Value)
-	top.st = q.next
+	top.st = st.follow(q)
 }
 
 // restrain keeps within the EXI Profile's bounds on learning: an element that

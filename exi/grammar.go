@@ -251,13 +251,14 @@ func (s *state) forget() {
 	}
 }
 
-// follow returns the right-hand side of a production of s.
+// follow returns the right-hand side of a production of s. Learned and shared
+// productions name none: attributes and declarations stay in s, content goes
+// on in its content state.
 func (s *state) follow(p *prod) *state {
-	if s.learns == fixedGrammar {
+	switch {
+	case p.next != nil:
 		return p.next
-	}
-	switch p.kind {
-	case AT, NS:
+	case p.kind == AT, p.kind == NS:
 		return s
 	}
 	return s.content

@@ -3,6 +3,7 @@ package exi
 import (
 	"math/big"
 	"sync"
+	"sync/atomic"
 )
 
 // A Schema is a set of schema-informed grammars (EXI 1.0 §8.5), compiled by
@@ -47,7 +48,8 @@ type Schema struct {
 	// States is the number of states; State.Index is below it.
 	States int
 
-	cache sync.Map // boundKey → *bound
+	cache  sync.Map // boundKey → *bound
+	cached atomic.Int32
 }
 
 // URIPartition is one namespace of the initial string tables.
