@@ -20,7 +20,7 @@ import (
 
 // What breaks the stream's rules is answered by a stream error and the end of
 // the stream; the session comes back and goes on.
-func TestCoreR35_R39_R40_R45_R46_BadInputEndsTheStream(t *testing.T) {
+func TestCoreR35R39R40R45R46_BadInputEndsTheStream(t *testing.T) {
 	deep := "<message from='a@example.org'>" + strings.Repeat("<x>", 80) + strings.Repeat("</x>", 80) + "</message>"
 	for _, tt := range []struct{ name, in, condition string }{
 		{"malformed", "<message from='a@example.org'></iq>", "not-well-formed"},
@@ -58,7 +58,7 @@ func TestCoreR35_R39_R40_R45_R46_BadInputEndsTheStream(t *testing.T) {
 	}
 }
 
-func TestCoreR110_R111_R112_R114_IqRules(t *testing.T) {
+func TestCoreR110R111R112R114R118_IqRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, p := online(t, xmpptest.Options{}, func(c *xmpp.Config) { c.Handler = pingMux() })
 		bad := func(id, condition, typ, text string) string {
@@ -275,7 +275,7 @@ func TestFullBacklogNeverBlocksAnswers(t *testing.T) {
 	})
 }
 
-func TestQueryEnds(t *testing.T) {
+func TestCoreR116R124_QueryEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, p := online(t, xmpptest.Options{}, nil)
 		// CoreR124: 30 s without a deadline of one's own.

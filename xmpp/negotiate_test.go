@@ -135,7 +135,7 @@ func TestCoreR58_SessionRefusesPipelinedOctets(t *testing.T) {
 	})
 }
 
-func TestCoreR59_R60_R61_Certificates(t *testing.T) {
+func TestCoreR59R60R61_Certificates(t *testing.T) {
 	san := func(oid asn1.ObjectIdentifier, tag int, text string) func(*x509.Certificate) {
 		return func(c *x509.Certificate) {
 			inner, _ := asn1.Marshal(asn1.RawValue{Tag: tag, Bytes: []byte(text)})
@@ -228,7 +228,7 @@ func toLogin(srv *xmpptest.Server) *xmpptest.Peer {
 	return p
 }
 
-func TestWrongPasswordStopsHammering(t *testing.T) {
+func TestCoreR18_WrongPasswordStopsHammering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{Password: "another"})
 		s := xmpptest.Start(t, srv.Config())
@@ -261,7 +261,7 @@ func TestWrongPasswordStopsHammering(t *testing.T) {
 	})
 }
 
-func TestSASLFailures(t *testing.T) {
+func TestCoreR68R69R70_SASLFailures(t *testing.T) {
 	failure := func(c string) string {
 		return "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><" + c + "/><text xml:lang='en'>so it is</text></failure>"
 	}
@@ -358,7 +358,7 @@ func TestCoreR97_External(t *testing.T) {
 	}
 }
 
-func TestCoreR26_R27_Features(t *testing.T) {
+func TestCoreR26R27_Features(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, _ := online(t, xmpptest.Options{
 			BeforeLogin: "<x xmlns='urn:example:unknown'><optional/></x>",
@@ -396,7 +396,7 @@ func TestCoreR24_OldServer(t *testing.T) {
 	})
 }
 
-func TestCoreR102_R104_Bind(t *testing.T) {
+func TestCoreR102R104_Bind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{NoSM: true})
 		cfg := srv.Config()
@@ -458,7 +458,7 @@ func TestCoreR106_LegacySession(t *testing.T) {
 	}
 }
 
-func TestCoreR31toR33_Redirects(t *testing.T) {
+func TestCoreR31R32R33_Redirects(t *testing.T) {
 	redirect := func(p *xmpptest.Peer, to string) {
 		p.Open()
 		p.Send("<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" + to + "</see-other-host></stream:error></stream:stream>")
@@ -477,6 +477,36 @@ func TestCoreR31toR33_Redirects(t *testing.T) {
 				t.Errorf("connected to %q", got)
 			}
 			_ = p
+		})
+	})
+	t.Run("names without a port are looked up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := xmpptest.NewServer(t, xmpptest.Options{})
+			s := xmpptest.Start(t, srv.Config())
+			redirect(srv.Accept(), "other.example")
+			redirect(srv.Accept(), "2001:db8::7")
+			srv.Login()
+			if err := s.WaitOnline(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(srv.Addrs(), " "); got != "server.example:5222 other.example:5222 [2001:db8::7]:5222" {
+				t.Errorf("connected to %q", got)
+			}
+		})
+	})
+	t.Run("unreachable", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := xmpptest.NewServer(t, xmpptest.Options{})
+			s := xmpptest.Start(t, srv.Config())
+			redirect(srv.Accept(), "dead.example:1")
+			srv.Accept().Cut()
+			srv.Login() // back at the ordinary place, after a while
+			if err := s.WaitOnline(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(srv.Addrs(), " "); got != "server.example:5222 dead.example:1 server.example:5222" {
+				t.Errorf("connected to %q", got)
+			}
 		})
 	})
 	t.Run("in circles", func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"postern/exi"
 )
 
-func TestCoreR65_R85toR90_ChoiceOfMechanism(t *testing.T) {
+func TestCoreR65R66R87R88R90R95_ChoiceOfMechanism(t *testing.T) {
 	tls13 := &tls.ConnectionState{Version: tls.VersionTLS13}
 	tls12 := &tls.ConnectionState{Version: tls.VersionTLS12, TLSUnique: []byte("finished")}
 	password := loginOptions{password: true}
@@ -68,7 +68,7 @@ func TestCoreR65_R85toR90_ChoiceOfMechanism(t *testing.T) {
 	}
 }
 
-func TestCoreR77_R78_ServerFirst(t *testing.T) {
+func TestCoreR77R78_ServerFirst(t *testing.T) {
 	for _, tt := range []struct{ msg, err string }{
 		{"r=ourstheirs,s=c2FsdA==,i=4096", ""},
 		{"r=ourstheirs,s=c2FsdA==,i=1000000", ""},
@@ -93,7 +93,7 @@ func TestCoreR77_R78_ServerFirst(t *testing.T) {
 
 // The vectors of RFC 5802, RFC 7677 and the digest, through the same code that
 // logs in.
-func TestCoreR81_R82_ScramVectors(t *testing.T) {
+func TestCoreR81R82_ScramVectors(t *testing.T) {
 	cb := make([]byte, 32)
 	for i := range cb {
 		cb[i] = byte(i)
@@ -135,7 +135,7 @@ func TestCoreR81_R82_ScramVectors(t *testing.T) {
 	}
 }
 
-func TestCoreR69_R79_ServerMustProveItself(t *testing.T) {
+func TestCoreR69R79_ServerMustProveItself(t *testing.T) {
 	for _, tt := range []struct {
 		data    string
 		present bool
@@ -201,7 +201,7 @@ func TestCoreR83_KeysAreKeptForTheSaltUsedLast(t *testing.T) {
 	}
 }
 
-func TestCoreR67_R68_Payloads(t *testing.T) {
+func TestCoreR67R68_Payloads(t *testing.T) {
 	for _, tt := range []struct {
 		text, data  string
 		present, ok bool
@@ -245,7 +245,7 @@ func FuzzDecodePayload(f *testing.F) {
 	})
 }
 
-func TestAuthErrors(t *testing.T) {
+func TestCoreR18_AuthErrors(t *testing.T) {
 	e := &AuthError{Condition: "not-authorized", Text: "no", Mechanism: "PLAIN"}
 	if !strings.Contains(e.Error(), "check the account") || e.temporary() || e.tryOther() {
 		t.Error(e)
@@ -258,7 +258,7 @@ func TestAuthErrors(t *testing.T) {
 	}
 }
 
-func TestMayAnswer(t *testing.T) {
+func TestCoreR109R113_MayAnswer(t *testing.T) {
 	s := &Session{cfg: Config{JID: jid.MustParse("me@example.org")}, addr: jid.MustParse("me@example.org/r")}
 	for _, tt := range []struct {
 		asked, from string
@@ -284,7 +284,7 @@ func TestMayAnswer(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestCoreR15R18_Backoff(t *testing.T) {
 	cfg := Config{}
 	cfg.setDefaults()
 	b := cfg.Backoff

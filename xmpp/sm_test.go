@@ -46,7 +46,7 @@ func next(t *testing.T, p *xmpptest.Peer) string {
 	return s
 }
 
-func Test0198R02_R04_R10_R13_AcknowledgesWhatItHandled(t *testing.T) {
+func Test0198R02R04R10R13_AcknowledgesWhatItHandled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, p := online(t, xmpptest.Options{Manual: true}, func(c *xmpp.Config) { c.Handler = pingMux() })
 		p.Send("<r xmlns='urn:xmpp:sm:3'/>")
@@ -76,7 +76,7 @@ func Test0198R11_EarlyStanzasAreNotCounted(t *testing.T) {
 	})
 }
 
-func Test0198_RefusedEnableIsNoFault(t *testing.T) {
+func TestRefusedEnableIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{})
 		s := xmpptest.Start(t, srv.Config())
@@ -102,7 +102,7 @@ func Test0198_RefusedEnableIsNoFault(t *testing.T) {
 	})
 }
 
-func Test0198R08_R09_Enabled(t *testing.T) {
+func Test0198R08R09_Enabled(t *testing.T) {
 	for attrs, resumable := range map[string]bool{
 		"resume='true' id='x'": true, "resume='1' id='x'": true, "resume='false' id='x'": false, "resume='0' id='x'": false, "": false,
 		"id='x'": false, "resume='true'": false,
@@ -126,7 +126,7 @@ func Test0198R08_R09_Enabled(t *testing.T) {
 	}
 }
 
-func Test0198R15_R29_CleanEnd(t *testing.T) {
+func Test0198R15_CleanEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{Manual: true})
 		cfg := srv.Config()
@@ -174,6 +174,58 @@ func Test0198R15_R29_CleanEnd(t *testing.T) {
 		if err := s.Run(context.Background()); !errors.Is(err, xmpp.ErrClosed) {
 			t.Errorf("Run again: %v", err)
 		}
+	})
+}
+
+func TestIMR58_UnavailableBeforeTheEnd(t *testing.T) {
+	for _, present := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := xmpptest.NewServer(t, xmpptest.Options{NoSM: true})
+			s, err := xmpp.NewSession(srv.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			p := srv.Login()
+			if err := s.WaitOnline(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if present {
+				if err := s.Send(ctx, xmpp.Stanza{Kind: xmpp.Presence}); err != nil {
+					t.Fatal(err)
+				}
+				next(t, p)
+			}
+			cancel()
+			if present {
+				p.Expect("<presence type='unavailable'/>")
+			}
+			if _, err := p.Next(); !errors.Is(err, xmpp.ErrStreamEnd) {
+				t.Errorf("then %v", err)
+			}
+			p.Send("</stream:stream>")
+			<-done
+		})
+	}
+}
+
+// The client answers the end of the stream by its own.
+func TestCoreR30_ServerEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, s, p := online(t, xmpptest.Options{}, nil)
+		p.Send("</stream:stream>")
+		if _, err := p.Next(); !errors.Is(err, xmpp.ErrStreamEnd) {
+			t.Errorf("the client ends with %v", err)
+		}
+		p.Cut()
+		synctest.Wait()
+		if st := s.State(); st.Phase != xmpp.Waiting {
+			t.Errorf("state %+v", st)
+		}
+		// A clean end ends the session (XEP-0198): a new one follows.
+		srv.Login()
 	})
 }
 
@@ -235,7 +287,7 @@ func Test0198R19_AsksInBatches(t *testing.T) {
 	})
 }
 
-func Test0198R20_CoreR51_SilentServerIsDead(t *testing.T) {
+func Test0198R20_SilentServerIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{Manual: true}, nil)
 		began := time.Now()
@@ -257,7 +309,28 @@ func Test0198R20_CoreR51_SilentServerIsDead(t *testing.T) {
 	})
 }
 
-func Test0199D2_TwoPingsWithoutAnswer(t *testing.T) {
+func TestCoreR50R51_SilenceIsProbedAfterFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s, p := online(t, xmpptest.Options{Manual: true}, nil)
+		for i := range 3 {
+			p.Quiet(5*time.Minute - time.Second)
+			if got := next(t, p); got != "r" {
+				t.Errorf("probe %d: %s", i, got)
+			}
+			p.Send("<a xmlns='urn:xmpp:sm:3' h='0'/>")
+			synctest.Wait()
+		}
+		// Any traffic is a sign of life, so it puts the probe off.
+		time.Sleep(4 * time.Minute)
+		p.Send("<message from='a@example.org'/>")
+		p.Quiet(4 * time.Minute)
+		if s.State().Phase != xmpp.Online {
+			t.Errorf("state %+v", s.State())
+		}
+	})
+}
+
+func Test0199R03R04R06_TwoPingsWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, p := online(t, xmpptest.Options{NoSM: true}, func(c *xmpp.Config) { c.KeepAlive = time.Minute })
 		began := time.Now()
@@ -281,7 +354,7 @@ func Test0199D2_TwoPingsWithoutAnswer(t *testing.T) {
 	})
 }
 
-func Test0198R12_R25_R27_R28_R33_Resumption(t *testing.T) {
+func Test0198R12R25R27R28R33_Resumption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var onlines []bool
 		srv, s, p := online(t, xmpptest.Options{Manual: true}, func(c *xmpp.Config) {
@@ -326,7 +399,7 @@ func Test0198R12_R25_R27_R28_R33_Resumption(t *testing.T) {
 	})
 }
 
-func Test0198R29_SecondCutDuringResumption(t *testing.T) {
+func TestSecondCutDuringResumption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{}, nil)
 		send(t, s, "m1")
@@ -343,7 +416,7 @@ func Test0198R29_SecondCutDuringResumption(t *testing.T) {
 	})
 }
 
-func Test0198R31_R32_R36_FailedResumption(t *testing.T) {
+func Test0198R31R32R36_FailedResumption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{}, func(c *xmpp.Config) {
 			c.Resend = func(st *xmpp.Stanza, queued time.Time) bool { return st.ID != "m3" }
@@ -449,7 +522,7 @@ func TestStaleStanzasAreMarked(t *testing.T) {
 	})
 }
 
-func TestSendWaitsForRoomAndOffline(t *testing.T) {
+func Test0198R21_SendWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{Manual: true})
 		cfg := srv.Config()
@@ -485,7 +558,7 @@ func TestSendWaitsForRoomAndOffline(t *testing.T) {
 }
 
 // When the server has surely given the session up, nobody should queue for it.
-func Test0198D3_QueueClosesWithTheHibernation(t *testing.T) {
+func TestQueueClosesWithTheHibernation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{Max: 20}, nil)
 		srv.Down(true)
@@ -523,7 +596,7 @@ func TestFlush(t *testing.T) {
 	})
 }
 
-func TestConflictWaitsForTheOperator(t *testing.T) {
+func TestCoreR18_ConflictWaitsForTheOperator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{}, nil)
 		p.Send("<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
@@ -541,7 +614,7 @@ func TestConflictWaitsForTheOperator(t *testing.T) {
 	})
 }
 
-func TestCoreR15_R16_BackoffGrowsAndResets(t *testing.T) {
+func TestCoreR15R16_BackoffGrowsAndResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, s, p := online(t, xmpptest.Options{}, nil)
 		srv.Down(true)

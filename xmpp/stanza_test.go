@@ -13,7 +13,7 @@ import (
 	"postern/xmpp/xmpptest"
 )
 
-func TestStanzaThereAndBack(t *testing.T) {
+func TestIMR02R03_AddressesArePrepared(t *testing.T) {
 	st := xmpptest.Stanza(t, `<message type='chat' id='1' to='Ä@Example.ORG/Case' from='a@b/d/e@f' xml:lang='de'><body>x</body></message>`)
 	if st.Kind != xmpp.Message || st.Type != "chat" || st.ID != "1" || st.Lang != "de" {
 		t.Errorf("%+v", st)
@@ -26,7 +26,7 @@ func TestStanzaThereAndBack(t *testing.T) {
 	}
 }
 
-func TestIMR01_R03_R04_Addresses(t *testing.T) {
+func TestIMR01R03R04_Addresses(t *testing.T) {
 	long := fmt.Sprintf("%01024d", 0)
 	for _, tt := range []struct {
 		addr string
@@ -90,7 +90,7 @@ func TestMuxNamespaces(t *testing.T) {
 	m.Handle(xmpp.IQ, xmpp.Get, exi.N("urn:b", "x"), h)
 }
 
-func Test0203R04toR09_Delay(t *testing.T) {
+func Test0203R04R05R06R09_Delay(t *testing.T) {
 	at := func(s string) time.Time {
 		v, err := time.Parse(time.RFC3339Nano, s)
 		if err != nil {

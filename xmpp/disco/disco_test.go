@@ -29,7 +29,7 @@ var psi = Info{
 		{"software", []string{"Psi"}}, {"software_version", []string{"0.11"}}}}},
 }
 
-func Test0115R01_R02_VerificationString(t *testing.T) {
+func Test0115R01R02_VerificationString(t *testing.T) {
 	for _, tt := range []struct {
 		i    Info
 		want string
@@ -62,7 +62,7 @@ func Test0115R19_NoLessThan(t *testing.T) {
 	}
 }
 
-func Test0115R11_R12_Answers(t *testing.T) {
+func Test0115R11R12_Answers(t *testing.T) {
 	id := "<identity category='client' type='pc'/>"
 	form := func(typ, fieldType string) string {
 		return "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='" + fieldType + "'><value>" + typ + "</value></field><field var='v'><value>1</value></field></x>"
@@ -130,8 +130,8 @@ func info(node string) string {
 
 func items(node string) string { return strings.ReplaceAll(info(node), "#info", "#items") }
 
-func Test0030R01_R02_R03_R06_0115R04_R07_Info(t *testing.T) {
-	s, m := service()
+func Test0030R01R02R03_Info(t *testing.T) {
+	_, m := service()
 	got, err := xmpptest.Call(t, m, info(""))
 	want := "<iq type='result' id='1' to='a@b/c'><query xmlns='http://jabber.org/protocol/disco#info'><identity category='client' type='bot'/>" +
 		"<feature var='http://jabber.org/protocol/caps'/><feature var='http://jabber.org/protocol/disco#info'/><feature var='http://jabber.org/protocol/disco#items'/>" +
@@ -139,12 +139,23 @@ func Test0030R01_R02_R03_R06_0115R04_R07_Info(t *testing.T) {
 	if err != nil || got[0] != want {
 		t.Errorf("%q, %v", got, err)
 	}
+	got, _ = xmpptest.Call(t, m, info(" node='n1'"))
+	if want := "node='n1'><identity category='hierarchy' type='leaf'/><feature var='http://jabber.org/protocol/disco#info'/>"; !strings.Contains(got[0], want) {
+		t.Errorf("got %s", got[0])
+	}
+	if _, err := xmpptest.Call(t, m, info(" node='other'")); !errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
+		t.Errorf("0030-R04: %v", err)
+	}
+}
+
+func Test0115R04R07_CapsNode(t *testing.T) {
+	s, m := service()
 	caps, err := s.Caps()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := caps.(Caps)
-	got, err = xmpptest.Call(t, m, info(" node='"+c.Node+"#"+c.Ver+"'"))
+	got, err := xmpptest.Call(t, m, info(" node='"+c.Node+"#"+c.Ver+"'"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,16 +167,9 @@ func Test0030R01_R02_R03_R06_0115R04_R07_Info(t *testing.T) {
 	if ver, _ := Verification(back); ver != c.Ver || c.Hash != "sha-1" {
 		t.Errorf("the answer has %s, presence says %+v", ver, c)
 	}
-	got, _ = xmpptest.Call(t, m, info(" node='n1'"))
-	if want := "node='n1'><identity category='hierarchy' type='leaf'/><feature var='http://jabber.org/protocol/disco#info'/>"; !strings.Contains(got[0], want) {
-		t.Errorf("got %s", got[0])
-	}
-	if _, err := xmpptest.Call(t, m, info(" node='other'")); !errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
-		t.Errorf("0030-R04: %v", err)
-	}
 }
 
-func Test0030R04_R05_R06_Items(t *testing.T) {
+func Test0030R04R05R06_Items(t *testing.T) {
 	_, m := service()
 	for node, want := range map[string]string{
 		"":           "<query xmlns='http://jabber.org/protocol/disco#items'><item jid='a@b/c' node='n1' name='one'/><item jid='d@e'/></query>",
@@ -213,7 +217,7 @@ func TestAskItems(t *testing.T) {
 	}
 }
 
-func Test0115R03_R10_R13_R18_Cache(t *testing.T) {
+func Test0115R03R10R13R17R18_Cache(t *testing.T) {
 	var d exi.Doc
 	exodus.AppendEvents(&d)
 	p := &peer{t: t, xml: xmpptest.Text(t, &d)}

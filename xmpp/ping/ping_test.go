@@ -12,7 +12,7 @@ import (
 	"postern/xmpp/xmpptest"
 )
 
-func Test0199R01_R02_Answer(t *testing.T) {
+func Test0199R01R02_Answer(t *testing.T) {
 	m := new(xmpp.Mux)
 	ping.Register(m)
 	got, err := xmpptest.Call(t, m, `<iq type='get' id='1' from='a@b/c'><ping xmlns='urn:xmpp:ping'/></iq>`)

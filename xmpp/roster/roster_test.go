@@ -98,7 +98,7 @@ func list(r *roster.Service) string {
 	return b.String()
 }
 
-func TestIMR05_R15_Fetch(t *testing.T) {
+func TestIMR05R15R40R42_Fetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := online(t, nil)
 		if got := list(r); got != "friend@example.org:from odd@example.org:none owner@example.org:both registry.example.org:to " {
@@ -115,7 +115,7 @@ func TestIMR05_R15_Fetch(t *testing.T) {
 	})
 }
 
-func TestIMR06_R07_Pushes(t *testing.T) {
+func TestIMR06R07_Pushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone notes
 		r, p := online(t, func(c *roster.Config) { c.OnUnsubscribed = func(j jid.JID) { gone.add(j.String()) } })
@@ -151,7 +151,7 @@ func TestIMR06_R07_Pushes(t *testing.T) {
 	})
 }
 
-func TestIMR26_R18_SubscriptionPolicy(t *testing.T) {
+func TestIMR18R26R27_SubscriptionPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, p := online(t, nil)
 		answer := func(to, typ string) {
@@ -203,7 +203,7 @@ func TestRefusingPolicy(t *testing.T) {
 	})
 }
 
-func TestIMR57_R28_Presence(t *testing.T) {
+func TestIMR28R41R57_Presence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events, gone notes
 		r, p := online(t, func(c *roster.Config) {

@@ -157,7 +157,7 @@ func TestCoreR38_WhatCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestCoreR39_R46_WhatIsNotAccepted(t *testing.T) {
+func TestCoreR39R40R41R45R46_WhatIsNotAccepted(t *testing.T) {
 	deep := strings.Repeat("<a>", 70) + strings.Repeat("</a>", 70)
 	many := "<message" + strings.Repeat(" a='1'", 2) + "/>"
 	for _, tt := range []struct{ name, in, condition string }{
@@ -265,7 +265,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 
 // Close sends the end of the stream, waits for the peer's, and a goroutine in
 // ReadElement ends (RFC 6120 §4.4).
-func TestCoreR29_R30_Close(t *testing.T) {
+func TestCoreR29_Close(t *testing.T) {
 	c, b, _ := opened(t, Options{CloseTime: time.Second})
 	got := make(chan error, 1)
 	go func() {
@@ -419,7 +419,7 @@ func listen(t *testing.T, cfg *tls.Config) (addr string, hellos chan tls.Connect
 	return l.Addr().String(), hellos
 }
 
-func TestCoreR09_R11_R12_DirectTLS(t *testing.T) {
+func TestCoreR09R10R11R12_DirectTLS(t *testing.T) {
 	cert, pool := certificate(t)
 	addr, hellos := listen(t, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"xmpp-client"}})
 	c, err := new(Transport).Dial(context.Background(), xmpp.Target{Addr: addr, Direct: true}, &tls.Config{ServerName: "example.org", RootCAs: pool})
@@ -439,7 +439,7 @@ func TestCoreR09_R11_R12_DirectTLS(t *testing.T) {
 	_ = c.(xmpp.Upgrader).Abort()
 }
 
-func TestCoreD4_ServerThatRefusesALPN(t *testing.T) {
+func TestServerThatRefusesALPN(t *testing.T) {
 	cert, pool := certificate(t)
 	addr, hellos := listen(t, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
 	c, err := new(Transport).Dial(context.Background(), xmpp.Target{Addr: addr, Direct: true}, &tls.Config{ServerName: "example.org", RootCAs: pool})
@@ -452,7 +452,7 @@ func TestCoreD4_ServerThatRefusesALPN(t *testing.T) {
 	_ = c.(xmpp.Upgrader).Abort()
 }
 
-func TestServerAnswersHeaders(t *testing.T) {
+func TestCoreR21R22_ServerAnswersHeaders(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()

@@ -36,7 +36,7 @@ func srv(target string, port, prio, weight uint16) *net.SRV {
 	return &net.SRV{Target: target, Port: port, Priority: prio, Weight: weight}
 }
 
-func TestFind(t *testing.T) {
+func TestCoreR01R02R05R06R08R13_Find(t *testing.T) {
 	start := func(addr string) xmpp.Target { return xmpp.Target{Addr: addr} }
 	direct := func(addr string) xmpp.Target { return xmpp.Target{Addr: addr, Direct: true} }
 	for _, tt := range []struct {

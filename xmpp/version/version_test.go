@@ -11,7 +11,7 @@ import (
 	"postern/xmpp/xmpptest"
 )
 
-func Test0092R01_R02_Answer(t *testing.T) {
+func Test0092R01R02_Answer(t *testing.T) {
 	for _, tt := range []struct {
 		s    version.Software
 		want string

@@ -150,7 +150,7 @@ func (s *Server) Roots() *x509.CertPool { return s.roots }
 
 // Transport connects to the server.
 func (s *Server) Transport() *tcp.Transport {
-	return &tcp.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+	return &tcp.Transport{Resolver: noRecords{}, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 		s.mu.Lock()
 		s.addrs = append(s.addrs, addr)
 		s.mu.Unlock()
@@ -165,6 +165,13 @@ func (s *Server) Transport() *tcp.Transport {
 			return nil, ctx.Err()
 		}
 	}}
+}
+
+// noRecords is a DNS without SRV records.
+type noRecords struct{}
+
+func (noRecords) LookupSRV(_ context.Context, _, _, name string) (string, []*net.SRV, error) {
+	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
 // Config is a session's configuration that suits the server.
