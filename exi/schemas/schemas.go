@@ -26,9 +26,12 @@
 //     an iq are required by RFC 6120; message requires to as well, since the
 //     few messages without it can be coded as a deviation.
 //   - The fields of a read-out declare the field types and the quality flags
-//     that a gateway sets on most of them. The others (estimates, invoices, power
-//     failures) are
-//     coded with their names.
+//     that a gateway sets on most of them. The others (estimates, invoices,
+//     power failures) are coded with their names.
+//
+// Payloads that are too rare for a place in the content of a stanza are listed
+// in the type "other" of client.xsd, which no element has: their names are in
+// the initial string tables.
 //
 // Octets are part of the contract: the two ends name each file by its
 // namespace, size and MD5, so a change of white space is a different schema.

@@ -53,7 +53,7 @@ type compiler struct {
 	attrSets  map[*global]*attrSet
 	groupOf   map[*global]*particle
 	depth     int        // of nested references between components
-	allElems  []*elemDef // every declaration, global and local
+	allElems  []*elemDef // all that belong to the schema, global and local
 	allAttrs  []*attrDef
 	substitut map[exi.Name][]*elemDef // by head: the direct members
 

@@ -199,15 +199,13 @@ func (c *compiler) declareAll() {
 			switch n.kind {
 			case "element":
 				if n.has("name") {
-					e := c.declared(n)
-					c.elementType(e)
-					c.allElems = append(c.allElems, e)
+					c.elementType(c.declared(n))
 				} else if !n.has("ref") {
 					c.fail(n, "has neither name nor ref")
 				}
 			case "attribute":
 				if n.has("name") && !n.is("use", "prohibited") {
-					c.allAttrs = append(c.allAttrs, c.attribute(n))
+					c.attribute(n)
 				}
 			case "complexType", "simpleType":
 				if !n.has("name") {
@@ -229,6 +227,65 @@ func (c *compiler) declareAll() {
 			continue
 		}
 		c.substitut[e.head] = append(c.substitut[e.head], e)
+	}
+	c.reach()
+}
+
+// reach lists the declarations that belong to the schema: the global ones and
+// those in the types. What stands in a named group that no type refers to
+// belongs to nothing; EXI 1.0 §7.3.1 and §8.5.2 do not say so, but the codecs in
+// the field leave it out of string tables and fragment grammars.
+func (c *compiler) reach() {
+	seen := map[any]bool{}
+	var todo []*typeDef
+	visit := func(t *typeDef) {
+		for ; t != nil && !seen[t]; t = t.base {
+			seen[t] = true
+			todo = append(todo, t)
+		}
+	}
+	elem := func(e *elemDef) {
+		if !seen[e] {
+			seen[e] = true
+			c.allElems = append(c.allElems, e)
+			visit(c.elementType(e))
+		}
+	}
+	attr := func(a *attrDef) {
+		if !seen[a] {
+			seen[a] = true
+			c.allAttrs = append(c.allAttrs, a)
+		}
+	}
+	var content func(p *particle)
+	content = func(p *particle) {
+		if p == nil || seen[p] {
+			return
+		}
+		seen[p] = true
+		if p.elem != nil {
+			elem(p.elem)
+		}
+		for _, k := range p.kids {
+			content(k)
+		}
+	}
+	for _, name := range sortedNames(c.types) {
+		visit(c.globalType(c.types[name]))
+	}
+	for _, name := range sortedNames(c.elements) {
+		elem(c.declared(c.elements[name].node))
+	}
+	for _, name := range sortedNames(c.attributes) {
+		attr(c.attribute(c.attributes[name].node))
+	}
+	for len(todo) > 0 {
+		t := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, u := range t.attrs {
+			attr(u.decl)
+		}
+		content(t.content)
 	}
 }
 

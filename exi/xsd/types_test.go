@@ -154,6 +154,21 @@ func TestFragments(t *testing.T) {
 	}
 }
 
+// A declaration in a group that no type refers to is in no string table.
+func TestUnusedGroupsDeclareNothing(t *testing.T) {
+	s := compileText(t, `
+	<xs:group name="used"><xs:sequence><xs:element name="u"><xs:complexType><xs:attribute name="ua"/></xs:complexType></xs:element></xs:sequence></xs:group>
+	<xs:group name="unused"><xs:sequence><xs:element name="n"><xs:complexType><xs:attribute name="na"/></xs:complexType></xs:element></xs:sequence></xs:group>
+	<xs:attributeGroup name="unusedA"><xs:attribute name="nb"/></xs:attributeGroup>
+	<xs:complexType name="T"><xs:group ref="used"/></xs:complexType>`)
+	if got, want := s.URIs[0].Locals, []string{"T", "u", "ua"}; !slices.Equal(got, want) {
+		t.Errorf("local names %q, want %q", got, want)
+	}
+	if len(s.FragmentElements) != 1 {
+		t.Errorf("%d fragment elements", len(s.FragmentElements))
+	}
+}
+
 func TestTypesOnly(t *testing.T) {
 	s := TypesOnly()
 	if len(s.Elements) != 0 || len(s.DocumentElements) != 0 || len(s.Types) != 46 {
