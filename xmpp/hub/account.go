@@ -11,6 +11,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/internal/store"
+	"postern/xmpp"
 )
 
 // account is a user's state in memory: the roster, read once, and the
@@ -19,6 +20,7 @@ type account struct {
 	h    *Hub
 	name string
 	bare jid.JID
+	mux  xmpp.Mux // iqs to the bare address
 
 	mu       sync.Mutex
 	gone     bool // the account was removed
@@ -70,6 +72,7 @@ func (h *Hub) account(name string) (*account, error) {
 		return nil, nil // cannot be the name of an account
 	}
 	acc = &account{h: h, name: name, bare: bare, roster: make(map[string]*contact), sessions: make(map[string]*session)}
+	acc.serveIQs()
 	found := false
 	err = h.cfg.Store.View(func(tx *store.Tx) error {
 		if _, found, err = users.Get(tx, name); !found || err != nil {

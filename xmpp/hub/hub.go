@@ -130,7 +130,8 @@ type Hub struct {
 	secret []byte // for salts of accounts that do not exist
 	tls    *tls.Config
 	ticket *tls.Config // holds the keys of session tickets
-	mux    xmpp.Mux    // iqs to the domain and to own accounts
+	mux    xmpp.Mux    // iqs to the domain
+	caps   xmpp.Payload
 
 	listeners []listener
 
@@ -184,7 +185,9 @@ func New(cfg Config) (*Hub, error) {
 	if err := h.setTLS(); err != nil {
 		return nil, err
 	}
-	h.serveIQs()
+	if err := h.serveIQs(); err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
 	if err := h.listen(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -297,7 +300,7 @@ func (h *Hub) accept(ctx context.Context, l listener) error {
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
-				err = nc.Close()
+				_ = nc.Close() // came too late
 			}
 			return nil
 		case errors.Is(err, net.ErrClosed):

@@ -47,7 +47,7 @@ func (c *client) negotiate() (*session, error) {
 		return nil, err
 	}
 	c.conn.SetLimits(c.limits(c.h.lim.Stanza))
-	lang, err := c.open(appendFeatures)
+	lang, err := c.open(c.h.appendFeatures)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (c *client) write(f func(*exi.Doc)) error {
 }
 
 // appendFeatures lists what a client that logged in can negotiate.
-func appendFeatures(d *exi.Doc) {
+func (h *Hub) appendFeatures(d *exi.Doc) {
 	d.Element(nameBind, exi.Value{})
 	d.Start(nameSession)
 	d.Element(nameOptional, exi.Value{})
@@ -144,6 +144,7 @@ func appendFeatures(d *exi.Doc) {
 	d.Element(nameSM, exi.Value{})
 	d.Element(nameRosterVer, exi.Value{})
 	d.Element(namePreApproval, exi.Value{})
+	h.caps.AppendEvents(d)
 }
 
 // join binds a resource or resumes a session; errors of either leave the

@@ -186,7 +186,7 @@ func (acc *account) receiveMessage(p *packet) {
 		return
 	}
 	acc.mu.Lock()
-	err, lost := acc.deliver(p, typ)
+	lost, err := acc.deliver(p, typ)
 	acc.mu.Unlock()
 	if err != nil {
 		acc.h.refuse(p, err)
@@ -204,7 +204,7 @@ type lostItem struct {
 
 // deliver gives a message to the resources that it is for, or keeps it
 // (RFC 6121 §8.5.2). acc.mu is held.
-func (acc *account) deliver(p *packet, typ string) (err error, lost []lostItem) {
+func (acc *account) deliver(p *packet, typ string) (lost []lostItem, err error) {
 	delivered := false
 	for _, s := range acc.available() {
 		if s.priority < 0 {
@@ -226,7 +226,7 @@ func (acc *account) deliver(p *packet, typ string) (err error, lost []lostItem) 
 	if !delivered && typ != "headline" {
 		err = acc.keep(p)
 	}
-	return err, lost
+	return lost, err
 }
 
 // spill closes the queue of a session that takes no more and delivers its
@@ -238,7 +238,7 @@ func (acc *account) spill(s *session) (lost []lostItem) {
 			lost = append(lost, lostItem{s, it})
 			continue
 		}
-		err, more := acc.deliver(&packet{st: &st, from: st.From, to: acc.bare, delay: it.at}, messageType(&st))
+		more, err := acc.deliver(&packet{st: &st, from: st.From, to: acc.bare, delay: it.at}, messageType(&st))
 		if err != nil {
 			acc.h.log.Warn("a message is lost", "account", acc.name, "from", st.From, "err", err)
 		}

@@ -306,7 +306,7 @@ func fill(d *exi.Doc, f func(*exi.Doc)) {
 	f(d)
 }
 
-var namePing = exi.N("urn:xmpp:ping", "ping")
+var namePing = exi.N(xmpp.NSPing, "ping")
 
 // ping asks a client without stream management for a sign of life.
 func (s *session) ping(d *exi.Doc) {
