@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 
 	"postern/exi"
 )
@@ -15,7 +16,7 @@ func (n *negotiation) login(ctx context.Context) error {
 	s, cs := n.s, tlsState(n.conn)
 	opts := loginOptions{
 		external: s.cfg.ClientCert != nil, password: s.cfg.Password != nil,
-		plain: s.cfg.AllowPlain, strong: s.strong,
+		plain: s.cfg.AllowPlain, strong: s.strong, except: s.except,
 	}
 	for {
 		l, err := chooseLogin(n.feat.mechanisms, n.feat.bindings, cs, opts)
@@ -29,10 +30,10 @@ func (n *negotiation) login(ctx context.Context) error {
 			return nil
 		}
 		var refused *AuthError
-		if !errors.As(err, &refused) || !refused.tryOther() || len(opts.except) > 8 {
+		if !errors.As(err, &refused) || !refused.tryOther() || len(opts.except) > 16 {
 			return err
 		}
-		opts.except = append(opts.except, l.mechanism)
+		opts.except = append(slices.Clone(opts.except), l.mechanism)
 	}
 }
 

@@ -64,6 +64,12 @@ func start(t *testing.T, cfg xmpp.Config) *xmpp.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, s)
+	return s
+}
+
+func run(t *testing.T, s *xmpp.Session) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -77,7 +83,6 @@ func start(t *testing.T, cfg xmpp.Config) *xmpp.Session {
 			t.Errorf("Run took %v to end", d)
 		}
 	})
-	return s
 }
 
 func waitFor(t *testing.T, s *xmpp.Session, what string, ok func(xmpp.State) bool) xmpp.State {
@@ -141,12 +146,41 @@ func TestPeers(t *testing.T) {
 			name string
 			run  func(*testing.T, *peertest.Server)
 		}{
-			{"Login", peersLogin}, {"Roster", peersRoster}, {"ResumeAfterCut", peersResumeAfterCut}, {"WrongPassword", peersWrongPassword},
+			{"Login", peersLogin}, {"Mechanisms", func(t *testing.T, srv *peertest.Server) { peersMechanisms(t, srv, "") }}, {"Roster", peersRoster}, {"ResumeAfterCut", peersResumeAfterCut}, {"WrongPassword", peersWrongPassword},
 			{"HalfOpen", peersHalfOpen}, {"Restart", peersRestart},
 		} {
 			t.Run(sub.name, func(t *testing.T) { sub.run(t, srv) })
 		}
 	})
+}
+
+// peersMechanisms logs in by every mechanism that the server offers and we
+// know, the best ones hidden one after the other.
+func peersMechanisms(t *testing.T, srv *peertest.Server, plus string) {
+	want := map[string][]string{
+		"prosody": {"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"}, "ejabberd": {"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"},
+	}[srv.Name]
+	var hidden []string
+	for _, m := range want {
+		if m != "PLAIN" {
+			m += plus
+		} else if plus != "" {
+			break
+		}
+		cfg := peerConfig(srv, "device")
+		cfg.AllowPlain = true
+		s, err := xmpp.NewSession(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Except(hidden...)
+		run(t, s)
+		waitFor(t, s, "online", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
+		if got := s.State().Mechanism; got != m {
+			t.Errorf("logged in by %s, want %s", got, m)
+		}
+		hidden = append(hidden, m)
+	}
 }
 
 func TestPeersChannelBindingOnTLS12(t *testing.T) {
@@ -156,6 +190,7 @@ func TestPeersChannelBindingOnTLS12(t *testing.T) {
 		if st := s.State(); st.Mechanism != best || !strings.HasPrefix(st.TLS, "TLS 1.2") {
 			t.Errorf("state %+v", st)
 		}
+		peersMechanisms(t, srv, "-PLUS")
 	})
 }
 
@@ -264,7 +299,24 @@ func peersWrongPassword(t *testing.T, srv *peertest.Server) {
 }
 
 func peersRestart(t *testing.T, srv *peertest.Server) {
+	m := new(xmpp.Mux)
+	m.HandleFunc(xmpp.IQ, xmpp.Get, exi.N("urn:example", "slow"), func(context.Context, *xmpp.Stanza) (xmpp.Payload, error) {
+		return nil, xmpp.ErrLater // never
+	})
+	dev := peerConfig(srv, "gateway")
+	dev.Handler = m
+	device := runPeer(t, dev)
 	s := runPeer(t, peerConfig(srv, "device"))
+	// A request is under way when the server goes.
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		ended <- s.Query(ctx, xmpp.Stanza{Type: xmpp.Get, To: device.LocalAddr(), Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
+			d.Element(exi.N("urn:example", "slow"), exi.Value{})
+		})}, nil)
+	}()
+	until(t, "the request has arrived", func() bool { return device.Stats().In > 0 })
 	srv.Stop()
 	st := waitFor(t, s, "away", func(st xmpp.State) bool { return st.Phase == xmpp.Waiting })
 	t.Logf("ended by: %v", st.Err)
@@ -277,6 +329,9 @@ func peersRestart(t *testing.T, srv *peertest.Server) {
 	waitFor(t, s, "online again", func(st xmpp.State) bool { return st.Phase == xmpp.Online })
 	if err := pingTo(s, jid.MustParse(srv.Domain)); err != nil {
 		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, xmpp.ErrOffline) {
+		t.Errorf("the request under way ended with %v", err)
 	}
 }
 

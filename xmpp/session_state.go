@@ -46,6 +46,7 @@ type Session struct {
 	jids      *jidCache
 	keys      scramKeys
 	strong    bool      // SCRAM was used before
+	except    []string  // mechanisms not to use; set by tests
 	sm        smState   // constant while a link serves
 	lastTLS   bool      // the last connection was direct TLS
 	lastAlive time.Time // when the last connection received something
