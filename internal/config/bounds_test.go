@@ -17,7 +17,10 @@ func TestHostileFilesEndSoon(t *testing.T) {
 		"a: {b: [c, d]}\n", "- {a: 1}\n", ":", ": ", ",", "a, ", "x#", "> a\n  b\n",
 		"- \"a\"\n", "- {a: b}\n", "\"\n", "'\n", ": \n", ",\n", "- [a,b,c,d,e,f]\n", "- \n  - ",
 	} {
-		size := maxFile
+		size := maxFile / 2
+		if testing.Short() {
+			size = maxFile / 16
+		}
 		data := strings.Repeat(unit, size/len(unit))
 		start := time.Now()
 		Parse("f", []byte(data), testKinds())

@@ -28,6 +28,7 @@ func (l *loader) references(root *node) {
 	}
 	l.loops()
 	l.claims()
+	l.conditions(names)
 	grants := root.get("access").get("allow")
 	for i, g := range l.cfg.Access.Allow {
 		for j, id := range g.Nodes {
@@ -156,6 +157,7 @@ func (l *loader) channels(n *node, path string, nd *Node, kind *Kind) {
 			}
 		}
 	}
+	l.ruleNames(n, path, all, writable)
 	if list := n.get("writable"); list != nil {
 		for _, item := range list.items {
 			switch {

@@ -241,26 +241,38 @@ func exampleValue(f field) string {
 	return v
 }
 
-// freeBus returns the number of the first bus on which what a device claims is
-// free, and takes it; 0 when it claims nothing.
-func (e *exampler) freeBus(k Kind) int {
+// free returns the key, bus or line, and a value for it with which what the
+// device claims is free, and takes it; an empty value leaves the default.
+func (e *exampler) free(k Kind, bus string) (key, value string) {
 	if k.Claims == nil {
-		return 0
+		return "", ""
 	}
 	cfg := k.New()
 	v := reflect.ValueOf(cfg).Elem()
 	setDefaults(v)
-	for n := 1; ; n++ {
-		for _, f := range fieldsOf(v.Type()) {
-			if f.key == "bus" {
-				v.FieldByIndex(f.index).SetString(strconv.Itoa(n))
+	var varied reflect.Value
+	for _, f := range fieldsOf(v.Type()) {
+		fv := v.FieldByIndex(f.index)
+		switch {
+		case f.key == "bus" && bus != "":
+			fv.SetString(bus)
+		case f.key == "bus", f.key == "line":
+			key, varied = f.key, fv
+			if f.required {
+				fv.SetString(f.example)
 			}
 		}
-		if what, _ := k.Claims(cfg); !e.taken[what] {
-			e.taken[what] = true
-			return n
-		}
 	}
+	for n := 2; n < 100; n++ {
+		what, _ := k.Claims(cfg)
+		if !e.taken[what] || !varied.IsValid() {
+			e.taken[what] = true
+			return key, value
+		}
+		value = strings.TrimRight(varied.String(), "0123456789") + strconv.Itoa(n)
+		varied.SetString(value)
+	}
+	return key, value
 }
 
 // needsQuotes tells whether a text would be something else without quotes, in a
@@ -282,9 +294,10 @@ func (e *exampler) device(k Kind, first bool) {
 	if k.Bus != "" {
 		if b := e.kinds.bus(k.Bus); b != nil && b.Direct == nil {
 			override["bus"] = "example-" + k.Bus
-		} else if n := e.freeBus(k); n > 1 {
-			override["bus"] = strconv.Itoa(n)
 		}
+	}
+	if key, value := e.free(k, override["bus"]); value != "" {
+		override[key] = value
 	}
 	e.fields(4, t, override)
 	if first {

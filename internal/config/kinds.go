@@ -40,7 +40,10 @@ type BusKind struct {
 type Kinds struct {
 	Buses   []BusKind
 	Devices []Kind
-	Formats Formats // checks of the formats jid and bare-jid
+	Formats Formats // checks of the formats jid, bare-jid, decimal and condition
+	// Values lists what a condition that passed its format looks at. nil:
+	// that is not checked.
+	Values func(condition string) []Value
 }
 
 func (k *Kinds) device(name string) *Kind {

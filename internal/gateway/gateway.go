@@ -148,7 +148,7 @@ func (g *Gateway) sensorSetup(cfg *config.Config, t *node.Tree) sensors.Setup {
 }
 
 func (g *Gateway) controlSetup(cfg *config.Config, t *node.Tree) control.Setup {
-	return control.Setup{Tree: t, Devices: controlDevices(cfg, g.hw, t), Access: g.access}
+	return control.Setup{Tree: t, Devices: controlDevices(cfg, g.hw, t), Access: g.access, Rules: outputRules(cfg, t)}
 }
 
 // Run serves until ctx is done, then moves outputs into their safe states,

@@ -197,7 +197,8 @@ func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cf
 func Kinds() *config.Kinds {
 	out := &config.Kinds{
 		Buses:   busKinds(),
-		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID},
+		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition},
+		Values:  conditionValues,
 	}
 	for _, k := range kinds() {
 		out.Devices = append(out.Devices, k.Kind)

@@ -33,6 +33,7 @@ func kinds() []kind {
 		i2cChip("ads1115", "Texas Instruments ADS1115: four analog inputs", ads1115.Open, ads1115.Simulate),
 		thermometer("ds18b20", "DS18B20, MAX31820: 1-Wire thermometer", ds18b20.Open),
 		line("contact", "door contact, button or pulse output on a GPIO line", gpio.OpenContact),
+		line("pulse", "pulse output on a GPIO line: energy, water, flow meter", gpio.OpenPulse),
 		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),

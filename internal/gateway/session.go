@@ -78,6 +78,8 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.Handler = mux
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
+	// Outputs may have to be made safe when the server is away for long.
+	c.OnState = func(st xmpp.State) { g.control.Link(st.Phase == xmpp.Online) }
 	if g.cfg.Server.EXI == "auto" {
 		log := g.log.With("part", "exi")
 		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}

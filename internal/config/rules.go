@@ -1,0 +1,109 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// Rules keep one output within what its machine can bear. Moves into the safe
+// state wait for none of them.
+type Rules struct {
+	MinOn      time.Duration `yaml:"min_on,omitempty" max:"24h" doc:"how long it stays on at least" example:"60s"`
+	MinOff     time.Duration `yaml:"min_off,omitempty" max:"24h" doc:"how long it stays off at least"`
+	MaxOn      time.Duration `yaml:"max_on,omitempty" max:"720h" doc:"how long it stays on at most; then it is made safe" example:"30m"`
+	MaxRate    string        `yaml:"max_rate,omitempty" format:"decimal" doc:"how much a number may change per second"`
+	PerHour    int           `yaml:"changes_per_hour,omitempty" max:"100000" doc:"how many times within an hour it may be changed"`
+	Group      string        `yaml:"group,omitempty" max:"128" doc:"of all outputs with the same group at most one is on"`
+	Interlocks []Interlock   `yaml:"interlocks,omitempty" doc:"conditions that must hold to switch it on, and while it is on: when one ends it is made safe"`
+	SensorLost time.Duration `yaml:"sensor_lost" default:"10s" min:"1s" max:"1h" doc:"how long a value that an interlock needs may be missing before the output is made safe"`
+	LinkLost   time.Duration `yaml:"link_lost,omitempty" max:"720h" doc:"how long the server may be out of reach before the output is made safe"`
+}
+
+// Interlock is a condition over the values of nodes.
+type Interlock struct {
+	Condition string `yaml:"condition" format:"condition" doc:"what must hold: values are written node.field, with and, or, not, = != < <= > >=, + - * / and parentheses" example:"not door.state and tank.level < 80"`
+	Reason    string `yaml:"reason,omitempty" max:"200" doc:"what is said when it does not hold; the condition when left out" example:"the door is open"`
+}
+
+// Value names what a condition looks at.
+type Value struct{ Node, Field string }
+
+// shownName is the name under which a channel is shown.
+func (n *NodeKeys) shownName(channel string) string {
+	if to := n.Fields[channel].Name; to != "" {
+		return to
+	}
+	return channel
+}
+
+// ruleNames checks that rules are about channels that can be switched.
+func (l *loader) ruleNames(n *node, path string, all, writable []string) {
+	rules := n.get("rules")
+	if rules == nil {
+		return
+	}
+	for _, k := range rules.keys {
+		switch {
+		case slices.Contains(writable, k.text):
+		case slices.Contains(all, k.text):
+			l.add(k, join(path, "rules"), "the channel "+quote(k.text)+" cannot be switched", suggest("", writable))
+		default:
+			l.add(k, join(path, "rules"), "the device has no channel "+quote(k.text), suggest(k.text, writable))
+		}
+	}
+}
+
+// conditions checks that every value in an interlock exists. ids are the
+// names of all nodes.
+func (l *loader) conditions(ids []string) {
+	if l.kinds.Values == nil {
+		return
+	}
+	for i := range l.cfg.Nodes {
+		nd := &l.cfg.Nodes[i]
+		rules := l.nodes[i].get("rules")
+		for channel, r := range nd.Rules {
+			path := "nodes[" + nd.ID + "].rules." + channel + ".interlocks"
+			list := rules.get(channel).get("interlocks")
+			for j, il := range r.Interlocks {
+				if list == nil || j >= len(list.items) {
+					continue
+				}
+				at := list.items[j].get("condition")
+				if at == nil {
+					continue // reported as missing
+				}
+				for _, v := range l.kinds.Values(il.Condition) {
+					l.valueRef(at, path, v, ids)
+				}
+			}
+		}
+	}
+}
+
+// valueRef checks one value of a condition.
+func (l *loader) valueRef(at *node, path string, v Value, ids []string) {
+	i := slices.IndexFunc(l.cfg.Nodes, func(n Node) bool { return n.ID == v.Node })
+	if i < 0 {
+		l.add(at, path, "there is no node "+quote(v.Node), suggest(v.Node, ids))
+		return
+	}
+	nd := &l.cfg.Nodes[i]
+	kind := l.kinds.device(nd.Kind)
+	if kind == nil || kind.Channels == nil {
+		return
+	}
+	known, ok := kind.Channels(nd.Config)
+	if !ok {
+		return
+	}
+	var fields []string
+	for _, c := range known {
+		if !nd.Fields[c.Name].Hide {
+			fields = append(fields, nd.shownName(c.Name))
+		}
+	}
+	if !slices.Contains(fields, v.Field) {
+		l.add(at, path, "the node "+quote(v.Node)+" shows no field "+quote(v.Field), suggest(v.Field, fields))
+	}
+}
