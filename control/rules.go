@@ -40,7 +40,9 @@ type Rules struct {
 	// Group names outputs of which at most one may be active.
 	Group string
 	// Interlocks must all be true for the output to be activated or changed
-	// while active. When one becomes false the output is made safe at once.
+	// while active. When one becomes false the output is made safe at once. A
+	// reading that does not exist, like one that failed, makes them unknown: a
+	// device may appear later.
 	Interlocks []Interlock
 	// Blind is how long an interlock may be unknown, because a reading failed
 	// or is old, before an active output is made safe; 0 stands for 10 s.
@@ -108,11 +110,6 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, u := range cond.Uses() {
-			if err := readable(tree, u); err != nil {
-				return nil, err
-			}
-		}
 		reason := il.Reason
 		if reason == "" {
 			reason = "this must hold: " + il.Condition
@@ -120,19 +117,6 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 		c.conds, c.reason = append(c.conds, cond), append(c.reason, reason)
 	}
 	return c, nil
-}
-
-// readable checks that a condition's reading exists and is one thing.
-func readable(tree *node.Tree, u interlock.Reading) error {
-	switch found := tree.Lookup(nil, u.Node); {
-	case len(found) == 0:
-		return fmt.Errorf("condition: there is no node %s", u.Node)
-	case len(found) > 1:
-		return fmt.Errorf("condition: node %s is ambiguous", u.Node)
-	case found[0].Field(u.Field) == nil && found[0].Parameter(u.Field) == nil:
-		return fmt.Errorf("condition: node %s has no field %s", u.Node, u.Field)
-	}
-	return nil
 }
 
 // active reports whether v is another value than the safe one.
