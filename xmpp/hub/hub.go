@@ -20,6 +20,7 @@ import (
 	"postern/exi"
 	"postern/internal/store"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 )
 
 // Config says what a Hub serves. Domain, Store and TLS are required.
@@ -38,6 +39,9 @@ type Config struct {
 	// Components are handlers with a domain of their own each, listed by
 	// disco#items of the hub's domain.
 	Components map[string]Component
+
+	// EXI is offered to clients (XEP-0322). nil: not.
+	EXI *compress.Server
 
 	Limits Limits
 	Logger *slog.Logger // nil discards

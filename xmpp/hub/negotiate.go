@@ -11,6 +11,7 @@ import (
 
 	"postern/exi"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 	"postern/xmpp/tcp"
 )
 
@@ -47,7 +48,12 @@ func (c *client) negotiate() (*session, error) {
 		return nil, err
 	}
 	c.conn.SetLimits(c.limits(c.h.lim.Stanza))
-	lang, err := c.open(c.h.appendFeatures)
+	lang, err := c.open(func(d *exi.Doc) {
+		if c.h.cfg.EXI != nil {
+			c.h.cfg.EXI.Offer().AppendEvents(d)
+		}
+		c.h.appendFeatures(d)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -151,9 +157,9 @@ func (h *Hub) appendFeatures(d *exi.Doc) {
 // client another try.
 func (c *client) join(acc *account, lang string) (*session, error) {
 	var d exi.Doc
+	e := c.compression()
 	for range c.h.lim.LoginTries {
-		c.deadline(c.h.lim.Negotiation)
-		if err := c.conn.ReadElement(&d); err != nil {
+		if err := e.next(&d, &lang); err != nil {
 			return nil, err
 		}
 		root := d.Root()
@@ -203,6 +209,49 @@ func (c *client) join(acc *account, lang string) (*session, error) {
 		return s, nil
 	}
 	return nil, xmpp.NewStreamError("policy-violation", "too many attempts to bind")
+}
+
+// compression is the part of the negotiation that may switch to EXI.
+type compression struct {
+	c *client
+	n *compress.Negotiation // nil where it is not offered
+}
+
+func (c *client) compression() compression {
+	if c.h.cfg.EXI == nil {
+		return compression{c: c}
+	}
+	return compression{c, c.h.cfg.EXI.Accept()}
+}
+
+// next reads the next element that does not belong to XEP-0322. After a switch
+// lang is that of the new stream.
+func (e compression) next(d *exi.Doc, lang *string) error {
+	c := e.c
+	for {
+		c.deadline(c.h.lim.Negotiation)
+		if err := c.conn.ReadElement(d); err != nil || e.n == nil {
+			return err
+		}
+		res, err := e.n.Handle(d.Root())
+		if err != nil || !res.Handled {
+			return err
+		}
+		if res.Reply != nil {
+			if err := c.write(res.Reply.AppendEvents); err != nil {
+				return err
+			}
+		}
+		if res.Codec == nil {
+			continue
+		}
+		if err := c.conn.SetCodec(res.Codec); err != nil {
+			return err
+		}
+		if *lang, err = c.open(c.h.appendFeatures); err != nil {
+			return err
+		}
+	}
 }
 
 // bind makes a session. A client that asks for a resource in use gets it: the

@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/xmpp"
+	"postern/xmpp/compress"
+)
+
+func withEXI(t testing.TB) func(*Config) {
+	return func(c *Config) {
+		lib, err := compress.NewLibrary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.EXI = &compress.Server{Library: lib, Configs: &compress.Memory{}}
+	}
+}
+
+// sendDoc sends a stanza in whatever the stream speaks.
+func (p *peer) sendDoc(xml string) {
+	p.t.Helper()
+	d := parse(p.t, xml)
+	if err := p.WriteElements(d); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// connectEXI logs in, switches to EXI and binds.
+func (x *site) connectEXI(name string) *peer {
+	x.t.Helper()
+	p := x.secure()
+	if got := p.auth(name, name); !strings.HasPrefix(got, "<success") {
+		x.t.Fatal(got)
+	}
+	p.open()
+	p.expect("<compression", "<method>exi</method>", "<bind")
+	c := &compress.Client{Known: &compress.Memory{}, Server: domain}
+	on, err := c.Negotiate(context.Background(), p.Conn, p.got.Root())
+	if err != nil || !on {
+		x.t.Fatalf("no EXI: %v %v", on, err)
+	}
+	if got := p.Codec(); got != "exi" {
+		x.t.Fatalf("the stream speaks %s", got)
+	}
+	if _, err := p.Open(context.Background(), xmpp.Header{To: jid.MustParse(domain), Version: "1.0"}); err != nil {
+		x.t.Fatal(err)
+	}
+	if got := p.expect("<bind", "<sm "); strings.Contains(got, "compression") {
+		x.t.Errorf("EXI is offered twice: %s", got)
+	}
+	p.sendDoc("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>exi</resource></bind></iq>")
+	p.full = name + "@" + domain + "/exi"
+	p.expect("<jid>" + p.full + "</jid>")
+	return p
+}
+
+// A stanza from a client that speaks EXI reaches one that speaks XML, and back.
+func TestEXIBesideXML(t *testing.T) {
+	x := newSite(t, withEXI(t))
+	a, b := x.connectEXI("anna"), x.online("ben", "b")
+	const fields = "<fields xmlns='urn:xmpp:iot:sensordata' seqnr='1' done='true'><node nodeId='d'>" +
+		"<timestamp value='2013-03-07T16:24:30Z'><numeric name='T' momentary='true' value='21.50' unit='°C'/></timestamp></node></fields>"
+	a.sendDoc("<message to='" + b.full + "' id='m'>" + fields + "</message>")
+	got := b.expect("from='anna@site.example/exi'", "value='21.50'")
+	want := parse(t, "<message id='m' to='"+b.full+"' from='anna@site.example/exi'>"+fields+"</message>")
+	if diff := sameElement(parse(t, got).Root(), want.Root()); diff != "" {
+		t.Errorf("%s in %s", diff, got)
+	}
+	b.send("<message to='" + a.full + "' id='n' odd='&lt;'><x:y xmlns:x='urn:x' x:z='1'>ä</x:y>" + fields + "</message>")
+	got = a.expect("id='n'", "odd='&lt;'", "21.50", "ä")
+	if strings.Contains(got, "urn:x") != true {
+		t.Error(got)
+	}
+	// Stream management and its elements.
+	a.sendDoc("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+	a.expect("<enabled", "resume='true'")
+	a.sendDoc("<r xmlns='urn:xmpp:sm:3'/>")
+	a.nonza("<a ")
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is not EXI after the switch ends the stream, not the hub.
+func TestEXIGarbage(t *testing.T) {
+	x := newSite(t, withEXI(t))
+	a := x.connectEXI("anna")
+	if err := a.WriteText("<presence/>"); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := a.read(); err != nil {
+			break
+		}
+	}
+	x.online("ben", "b").want()
+}
