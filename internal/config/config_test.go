@@ -305,9 +305,19 @@ func TestSchemaAgreesWithLoader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	python := "/usr/bin/python3"
-	if exec.Command(python, "-c", "import jsonschema, yaml").Run() != nil {
-		t.Skip("python3-jsonschema and python3-yaml are not installed")
+	python := ""
+	for _, p := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(p, "-c", "import jsonschema, yaml").Run() == nil {
+			python = p
+			break
+		}
+	}
+	if python == "" {
+		const why = "python3-jsonschema and python3-yaml are not installed"
+		if os.Getenv("REQUIRE_PEERS") == "1" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
 	}
 	dir := t.TempDir()
 	write := func(name string, data []byte) string {
