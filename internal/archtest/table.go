@@ -39,7 +39,7 @@ var table = []room{
 		[]string{moduleJID, moduleYAML, "golang.org/x/term"}},
 	{"internal/gateway/...", "composition root: the one place that knows every room",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/live", "internal/node", "internal/outbox", "internal/existate",
-			"sensors", "control", "provisioning", "board/...", "drivers/...", "xmpp/...", "exi/..."},
+			"sensors", "control", "control/interlock", "provisioning", "board/...", "drivers/...", "xmpp/...", "exi/..."},
 		[]string{moduleJID, modulePeriph, moduleSys, moduleYAML}},
 	{"internal/config/...", "file to configuration; knows no room, kinds are handed to it",
 		[]string{"internal/config/..."}, []string{moduleYAML, moduleJID}},
