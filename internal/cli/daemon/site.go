@@ -12,9 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/existate"
 	"postern/internal/gateway"
 	"postern/internal/local"
 	"postern/internal/store"
+	"postern/xmpp/compress"
 	"postern/xmpp/hub"
 )
 
@@ -71,9 +73,14 @@ func (s *site) open(ctx context.Context, o siteOptions) error {
 	if s.db, err = gateway.OpenStore(ctx, o.dir, o.log); err != nil {
 		return err
 	}
+	lib, err := compress.NewLibrary()
+	if err != nil {
+		return err
+	}
 	s.hub, err = hub.New(hub.Config{
 		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS,
 		Logger: o.log, Version: release,
+		EXI: &compress.Server{Library: lib, Configs: existate.New(s.db, "exi", o.log), Logger: o.log},
 	})
 	return err
 }
