@@ -11,6 +11,7 @@ import (
 // Reading is the latest value of a field or output.
 type Reading struct {
 	Value   drivers.Value
+	Raw     drivers.Value // as measured, where Value was calibrated; else kind none
 	Unit    string
 	Time    time.Time // when it was measured, with monotonic reading
 	Quality Quality   // at least one flag

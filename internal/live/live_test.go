@@ -124,3 +124,26 @@ func Test0323R32_QualityOrder(t *testing.T) {
 		t.Error("Usable")
 	}
 }
+
+// A calibrated reading keeps what was measured; an expired calibration warns;
+// beyond the table there is no reading.
+func TestCalibratedReadings(t *testing.T) {
+	s, now := New(), time.Now()
+	cal := &node.Calibration{Offset: drivers.Num(-5, -1), Expires: now.Add(time.Hour)}
+	n := &node.Node{Ref: room, Fields: []node.Field{{Name: "t", Calibration: cal}}}
+	put := func(v int64, at time.Time) Reading {
+		s.PutSamples(n, []drivers.Sample{{Channel: "t", Value: drivers.Decimal(drivers.Num(v, -1)), Time: at}}, 0, 0)
+		rd, _ := s.Get(room, "t")
+		return rd
+	}
+	if rd := put(215, now); rd.Value.String() != "21.0" || rd.Raw.String() != "21.5" || rd.Quality != AutomaticReadout {
+		t.Errorf("%+v", rd)
+	}
+	if rd := put(215, now.Add(time.Hour)); rd.Quality != AutomaticReadout|Warning || !rd.Fresh(now.Add(time.Hour)) {
+		t.Errorf("%+v", rd)
+	}
+	cal.Table = []node.CalibrationPoint{{Measured: drivers.Num(0, 0), True: drivers.Num(1, 0)}, {Measured: drivers.Num(20, 0), True: drivers.Num(22, 0)}}
+	if rd := put(215, now.Add(2*time.Hour)); !errors.Is(rd.Err, node.ErrUncalibrated) || rd.Quality.Usable() {
+		t.Errorf("%+v", rd)
+	}
+}

@@ -43,9 +43,19 @@ func (s *Store) putSample(n *node.Node, f *node.Field, sm *drivers.Sample, extra
 	if f.Unit != "" {
 		unit = f.Unit
 	}
-	s.Put(n.Ref, f.Name, Reading{
-		Value: sm.Value, Unit: unit, Time: sm.Time, Quality: AutomaticReadout | extra, MaxAge: maxAge,
-	})
+	rd := Reading{Value: sm.Value, Unit: unit, Time: sm.Time, Quality: AutomaticReadout | extra, MaxAge: maxAge}
+	if num, ok := sm.Value.Number(); ok && f.Calibration != nil {
+		value, err := f.Calibration.Apply(num)
+		if err != nil {
+			s.Fail(n.Ref, f.Name, sm.Time, err)
+			return
+		}
+		rd.Value, rd.Raw = drivers.Decimal(value), sm.Value
+		if f.Calibration.Expired(sm.Time) {
+			rd.Quality |= Warning
+		}
+	}
+	s.Put(n.Ref, f.Name, rd)
 }
 
 // FailAll marks every measured field of n as failed: its device gave nothing.

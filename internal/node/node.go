@@ -74,6 +74,8 @@ type Field struct {
 	// Module and StringIDs localise the name (XEP-0323 §4, D28); both empty
 	// where there is no localisation.
 	Module, StringIDs string
+	// Calibration corrects the number that the channel gives; nil for none.
+	Calibration *Calibration
 	// Const is the value of a field that no channel gives, for example a
 	// serial number from the configuration; kind none for a measured one.
 	Const drivers.Value

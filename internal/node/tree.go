@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -67,7 +68,13 @@ func (t *Tree) add(n *Node) error {
 			return fmt.Errorf("node %s: field name %q is empty or used twice", n.Ref, f.Name)
 		}
 		fields[f.Name] = true
-		if err := f.checkLocalisation(); err != nil {
+		err := f.checkLocalisation()
+		if c := f.Calibration; c != nil && err == nil {
+			if err = c.check(); err == nil && n.sets(f.SourceChannel()) {
+				err = errors.New("what can be set cannot be calibrated")
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("node %s: field %s: %w", n.Ref, f.Name, err)
 		}
 		if f.Types == 0 {
@@ -89,6 +96,16 @@ func (t *Tree) add(n *Node) error {
 	t.byRef[n.Ref] = n
 	t.byID[n.ID] = append(t.byID[n.ID], n)
 	return nil
+}
+
+// sets reports whether a parameter writes the channel.
+func (n *Node) sets(channel string) bool {
+	for i := range n.Parameters {
+		if n.Parameters[i].TargetChannel() == channel {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *Tree) checkCycles() error {
