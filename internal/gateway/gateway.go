@@ -24,6 +24,10 @@ import (
 	"postern/xmpp/roster"
 )
 
+// ErrConfig is in the chain of errors that are mended in the configuration or
+// the files that it names.
+var ErrConfig = errors.New("configuration")
+
 // Options say what a Gateway is made of.
 type Options struct {
 	Config  *config.Config // required
@@ -113,7 +117,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	}
 	list, err := accessOf(g.cfg)
 	if err != nil {
-		return fmt.Errorf("access: %w", err)
+		return fmt.Errorf("%w: access: %w", ErrConfig, err)
 	}
 	g.tree, g.access = t, &accessSwitch{list: list}
 	mux := new(xmpp.Mux)

@@ -51,6 +51,7 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 		if t, ok := node.ParseType(n.Fields[f.Name].Type); ok {
 			f.Types = t
 		}
+		f.Calibration = calibration(n.Fields[f.Name].Calibration)
 		rename(&f.Name, &f.Channel)
 	}
 	for i := range params {

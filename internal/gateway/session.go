@@ -73,7 +73,7 @@ func readCAs(file string) (*x509.CertPool, error) {
 func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c, err := sessionConfig(g.cfg)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c.Handler = mux
 	c.Logger = g.log.With("part", "xmpp")

@@ -112,6 +112,9 @@ func problems(gw *local.Gateway) []string {
 		if c.Error != "" {
 			p += ": " + c.Error
 		}
+		if c.Phase == "held" {
+			p += "; restart the gateway once that is mended"
+		}
 		out = append(out, p)
 	}
 	for _, n := range gw.Nodes {

@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/cli"
 	"postern/internal/config"
+	"postern/internal/gateway"
 	"postern/internal/local"
 )
 
@@ -93,7 +94,7 @@ func finish(env *cli.Env, cmd string, err error) int {
 		return cli.ExitUnreachable
 	case errors.Is(err, local.ErrDenied):
 		return cli.ExitDenied
-	case errors.As(err, &ps), errors.Is(err, errConfig):
+	case errors.As(err, &ps), errors.Is(err, errConfig), errors.Is(err, gateway.ErrConfig):
 		return cli.ExitConfig
 	}
 	return cli.ExitFailure

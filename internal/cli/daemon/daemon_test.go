@@ -161,6 +161,11 @@ func TestRunRefusesABadConfiguration(t *testing.T) {
 	if code != cli.ExitConfig || !strings.Contains(errs, "did you mean nodes?") || !strings.Contains(errs, "2 problems") {
 		t.Errorf("%d %s", code, errs)
 	}
+	noCA := file(t, "account: {jid: x@y.example, password: {env: PW}}\nserver: {ca_file: /no/such.pem}\n"+
+		"state: {directory: "+t.TempDir()+"}\nlocal: {socket: "+filepath.Join(t.TempDir(), "s")+"}\n")
+	if code, _, errs := call(t, Run, "", "--config", noCA); code != cli.ExitConfig || !strings.Contains(errs, "server.ca_file: open /no/such.pem") {
+		t.Errorf("%d %s", code, errs)
+	}
 	if code, _, errs := call(t, Run, "", "--cnofig", "x"); code != cli.ExitUsage || !strings.Contains(errs, "did you mean --config?") {
 		t.Errorf("%d %s", code, errs)
 	}

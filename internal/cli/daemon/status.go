@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,6 +167,11 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 		}
 	}
 	table(b, t, 2)
+	if slices.ContainsFunc(s.Gateway.Nodes, func(n local.Node) bool {
+		return slices.ContainsFunc(n.Fields, func(f local.Field) bool { return f.Writable })
+	}) {
+		b.WriteString("* can be switched\n")
+	}
 }
 
 func fieldRow(name string, f local.Field, now time.Time) []string {
