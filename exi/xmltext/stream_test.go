@@ -84,7 +84,7 @@ func TestStreamElements(t *testing.T) {
 }
 
 // CORE-R39, R40, R41, R46: what is refused, and with which condition.
-func TestCoreR39_R40_R41_Refused(t *testing.T) {
+func TestCoreR39R40R41_Refused(t *testing.T) {
 	tests := []struct{ name, in, cond string }{
 		{"comment", "<!-- c -->", CondRestricted},
 		{"comment inside", "<a><!-- c --></a>", CondRestricted},

@@ -72,13 +72,14 @@ func ChildCheck(command string, args ...string) func(context.Context, string) er
 	return func(ctx context.Context, path string) error {
 		cmd := exec.CommandContext(ctx, command, append(slices.Clone(args), path)...)
 		cmd.Env = []string{} // nothing of it is needed, and it may hold secrets
+		cmd.WaitDelay = time.Second
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: the check did not end in time", ErrDamaged)
+			return ctx.Err()
 		case !errors.As(err, &exit):
 			return fmt.Errorf("the check did not run: %w", err)
 		case exit.ExitCode() == CheckLocked:
@@ -106,7 +107,12 @@ func (o Options) examine(ctx context.Context, path string) error {
 		check = func(_ context.Context, path string) error { return checkHere(path, o.LockTimeout) }
 	}
 	err := check(ctx, path)
-	if err == nil || !errors.Is(err, ErrDamaged) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		// A long history on a slow card is no reason to throw it away.
+		o.Logger.Warn("the check of the store did not end in time: going on without", "path", path, "after", o.CheckTimeout)
+		return nil
+	case !errors.Is(err, ErrDamaged):
 		return err
 	}
 	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z")

@@ -73,6 +73,14 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	case !st.Mode().IsRegular():
 		return nil, fmt.Errorf("store: %s is not a file", path)
 	default:
+		// A file that cannot be opened is no damaged one.
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
 		if err := o.examine(ctx, path); err != nil {
 			return nil, fmt.Errorf("store: %s: %w", path, err)
 		}

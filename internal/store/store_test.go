@@ -256,8 +256,43 @@ func TestChildCheck(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := ChildCheck(sleep, "60", "#")(ctx, path); err == nil {
-		t.Error("no error from a check that hangs")
+	hangs := ChildCheck("/bin/sh", "-c", sleep+" 60; exit 1")
+	if err := hangs(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a check that hangs: %v", err)
+	}
+	// A slow check is no reason to give the file up.
+	sound := filepath.Join(t.TempDir(), "db")
+	db = open(t, sound, Options{})
+	fill(t, db, 3)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, sound, Options{Check: hangs, CheckTimeout: 50 * time.Millisecond})
+	if err := db.View(func(tx *Tx) error {
+		if n := first.Count(tx, ""); n != 3 {
+			t.Errorf("%d of 3 values", n)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that may not be read is left alone.
+func TestNoPermission(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path, Options{})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -334,7 +334,7 @@ func parse(t testing.TB, text string) *exi.Doc {
 	return d
 }
 
-func TestLoginBindAndPing(t *testing.T) {
+func Test0199R01_PingVersionTime(t *testing.T) {
 	x := newSite(t)
 	p := x.online("anna", "balcony")
 	p.want()

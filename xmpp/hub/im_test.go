@@ -15,7 +15,7 @@ import (
 
 const rosterNS = "xmlns='jabber:iq:roster'"
 
-func TestIMR08_R10_R11_RosterSet(t *testing.T) {
+func TestIMR08R10R11_RosterSet(t *testing.T) {
 	x := newSite(t)
 	a, b, idle := x.online("anna", "a"), x.online("anna", "b"), x.connect("anna", "idle")
 	a.settle()
@@ -42,7 +42,7 @@ func TestIMR08_R10_R11_RosterSet(t *testing.T) {
 	}
 }
 
-func TestIMR09_R55_OthersRoster(t *testing.T) {
+func TestIMR09R55_OthersRoster(t *testing.T) {
 	x := newSite(t)
 	a, b, c := x.online("anna", "r"), x.online("ben", "r"), x.online("cora", "r")
 	x.friends(a, b)
@@ -90,7 +90,7 @@ func TestIMR14_RosterVersion(t *testing.T) {
 }
 
 // Two people get to know each other: every stanza that anybody sees.
-func TestIMR16_R17_R21_R23_Subscription(t *testing.T) {
+func TestIMR16R17R21R22R23R24R25_Subscription(t *testing.T) {
 	x := newSite(t)
 	a, b := x.online("anna", "a"), x.online("ben", "b", "<show>away</show>")
 	a.send("<presence type='subscribe' to='ben@site.example/b' id='s1'><nick xmlns='urn:x'>A</nick></presence>")
@@ -166,7 +166,7 @@ func TestIMD18_SubscribeToNobody(t *testing.T) {
 	a.want("ask='subscribe'", "type='error' … <remote-server-not-found")
 }
 
-func TestIMR29_R30_R31_R36_Presence(t *testing.T) {
+func TestIMR29R30R31R36_Presence(t *testing.T) {
 	x := newSite(t)
 	a, b, c := x.online("anna", "a"), x.online("ben", "b", "<show>dnd</show>"), x.online("cora", "c")
 	x.friends(a, b)
@@ -204,7 +204,7 @@ func TestIMR29_R30_R31_R36_Presence(t *testing.T) {
 }
 
 // IM-R37, R39: receivers of directed presence hear of the end, too.
-func TestIMR37_R39_DirectedPresence(t *testing.T) {
+func TestIMR37R39_DirectedPresence(t *testing.T) {
 	x := newSite(t)
 	a, b, c := x.online("anna", "a"), x.online("ben", "b"), x.online("cora", "c")
 	a.send("<presence to='" + b.full + "'><show>chat</show></presence>")
@@ -219,7 +219,7 @@ func TestIMR37_R39_DirectedPresence(t *testing.T) {
 	c.want()
 }
 
-func TestIMR32_R33_R35_Probe(t *testing.T) {
+func TestIMR32R33R35_Probe(t *testing.T) {
 	x := newSite(t)
 	a, a2, b, c := x.online("anna", "a", "<show>xa</show>"), x.online("anna", "a2"), x.online("ben", "b"), x.online("cora", "c")
 	x.friends(a, b)
@@ -234,7 +234,7 @@ func TestIMR32_R33_R35_Probe(t *testing.T) {
 }
 
 // IM-R45: core-im §4, messages.
-func TestIMR45_Messages(t *testing.T) {
+func TestIMR38R43R45_Messages(t *testing.T) {
 	x := newSite(t)
 	b := x.online("ben", "b")
 	msg := func(typ, to string) {
@@ -321,7 +321,7 @@ func TestIMR45_Messages(t *testing.T) {
 }
 
 // CORE-R108, R123: who sent it is stamped, the rest passes unchanged.
-func TestCoreR108_R123_Transit(t *testing.T) {
+func TestCoreR43R108R123_Transit(t *testing.T) {
 	x := newSite(t)
 	a, b := x.online("anna", "a"), x.online("ben", "b")
 	a.send("<message to='" + b.full + "' from='anna@site.example' odd='1' xml:lang='de' id='i' type='chat'>" +
@@ -363,7 +363,7 @@ func sameElement(a, b exi.Cursor) string {
 	return ""
 }
 
-func TestIMR45_R46_R47_R48_IQ(t *testing.T) {
+func TestIMR45R46R47R48_IQ(t *testing.T) {
 	x := newSite(t)
 	a, b := x.connect("anna", "a"), x.connect("ben", "b")
 	iq := func(to string) { b.send("<iq type='get' id='q' to='" + to + "'><x xmlns='urn:x'/></iq>") }
@@ -402,7 +402,7 @@ func TestIMR45_R46_R47_R48_IQ(t *testing.T) {
 	b.want("type='error' … <bad-request")
 }
 
-func TestIMR49_R50_R51_Offline(t *testing.T) {
+func TestIMR49R50R51R56_Offline(t *testing.T) {
 	x := newSite(t, func(c *Config) { c.Limits.Offline = 3 })
 	b := x.online("ben", "b")
 	send := func(attrs, content string) {
@@ -493,7 +493,7 @@ func TestCoreD15_Language(t *testing.T) {
 	}
 }
 
-func Test0030R16_R19_Disco(t *testing.T) {
+func Test0030R01R04R16R17R18R19_Disco(t *testing.T) {
 	x := newSite(t, func(c *Config) {
 		c.Components = map[string]Component{"registry.site.example": {Name: "Registry", Handler: xmpp.HandlerFunc(
 			func(context.Context, *xmpp.Stanza) (xmpp.Payload, error) {

@@ -75,7 +75,7 @@ func Test0198R05_EnableTwice(t *testing.T) {
 	p.fails("policy-violation")
 }
 
-func Test0198R06_R07_R08_Enable(t *testing.T) {
+func Test0198R06R07R08_Enable(t *testing.T) {
 	x := newSite(t)
 	seen := make(map[string]bool)
 	for attrs, want := range map[string]string{
@@ -95,7 +95,7 @@ func Test0198R06_R07_R08_Enable(t *testing.T) {
 }
 
 // 0198-R10, R11, R13: what counts, from when.
-func Test0198R10_R11_R13_Counting(t *testing.T) {
+func Test0198R10R11R13_Counting(t *testing.T) {
 	x := newSite(t)
 	p := x.online("anna", "r")
 	p.settle()
@@ -108,7 +108,7 @@ func Test0198R10_R11_R13_Counting(t *testing.T) {
 
 // 0198-R18, R25 to R28: what was not acknowledged comes again, in order, and
 // the counters go on.
-func Test0198R26_R27_R28_Resume(t *testing.T) {
+func Test0198R26R27R28_Resume(t *testing.T) {
 	x := newSite(t)
 	a, b := x.online("anna", "a"), x.online("ben", "b")
 	x.friends(a, b)
@@ -154,7 +154,7 @@ func Test0198R26_R27_R28_Resume(t *testing.T) {
 	a.fails("undefined-condition")
 }
 
-func Test0198R17_R16_TooHigh(t *testing.T) {
+func Test0198R17R16_TooHigh(t *testing.T) {
 	x := newSite(t)
 	p := x.online("anna", "r")
 	p.enable()
@@ -242,7 +242,7 @@ func Test0198R29_HalfOpen(t *testing.T) {
 }
 
 // 0198-R35: what a session that was not resumed did not get.
-func Test0198R35_Expiry(t *testing.T) {
+func Test0198R35R37_Expiry(t *testing.T) {
 	x := newSite(t, func(c *Config) { c.Limits.Hibernation = time.Second })
 	a, b := x.online("anna", "a"), x.online("ben", "b")
 	x.friends(a, b)
@@ -301,7 +301,7 @@ func Test0198R21_QueueBound(t *testing.T) {
 }
 
 // 0198-R19, R20: the hub asks, and notices when nobody answers.
-func Test0198R19_R20_Silence(t *testing.T) {
+func Test0198R19R20_Silence(t *testing.T) {
 	x := newSite(t, func(c *Config) {
 		c.Limits.KeepAlive, c.Limits.Timeout = 50*time.Millisecond, 100*time.Millisecond
 	})

@@ -18,7 +18,7 @@ import (
 	"postern/xmpp/tcp"
 )
 
-func TestCoreR10_R12_DirectTLS(t *testing.T) {
+func TestCoreR10R12_DirectTLS(t *testing.T) {
 	x := newSite(t)
 	for _, protos := range [][]string{{"xmpp-client"}, nil} {
 		cfg := x.tlsConfig()
@@ -41,7 +41,7 @@ func TestCoreR10_R12_DirectTLS(t *testing.T) {
 	}
 }
 
-func TestCoreR21_R22_Header(t *testing.T) {
+func TestCoreR21R22_Header(t *testing.T) {
 	x := newSite(t)
 	seen := make(map[string]bool)
 	for range 3 {
@@ -94,7 +94,7 @@ func TestCoreR23_BadHeaders(t *testing.T) {
 }
 
 // CORE-R36, R54: nothing counts before TLS and login.
-func TestCoreR36_TooEarly(t *testing.T) {
+func TestCoreR36R54_TooEarly(t *testing.T) {
 	x := newSite(t)
 	early := []string{
 		"<message to='ben@site.example'><body>hi</body></message>",
@@ -143,7 +143,7 @@ func TestCoreR45_StanzaSize(t *testing.T) {
 	p.fails("policy-violation")
 }
 
-func TestCoreR39_R46_BadStanzas(t *testing.T) {
+func TestCoreR39R40R46_BadStanzas(t *testing.T) {
 	x := newSite(t)
 	for xml, condition := range map[string]string{
 		"<!-- c -->": "restricted-xml", "<message><?x?></message>": "restricted-xml", "<message>&x;</message>": "restricted-xml",
@@ -165,7 +165,7 @@ func TestCoreR39_R46_BadStanzas(t *testing.T) {
 
 func withBinding(c *Config) { c.ChannelBinding = true }
 
-func TestCoreR64_R84_Mechanisms(t *testing.T) {
+func TestCoreR64R84_Mechanisms(t *testing.T) {
 	x := newSite(t, withBinding)
 	p := x.dial()
 	p.open()
@@ -217,7 +217,7 @@ func (p *peer) exchange(mechanism string, conv *scram.ClientConversation) string
 	return p.expect("")
 }
 
-func TestCoreR92_R93_R94_ChannelBinding(t *testing.T) {
+func TestCoreR92R93R94_ChannelBinding(t *testing.T) {
 	x := newSite(t, withBinding)
 	for _, kind := range []string{"exporter", "end-point", "wrong data", "wrong type", "plus by name only", "flag y"} {
 		p := x.secure()
@@ -263,7 +263,7 @@ func TestCoreR92_R93_R94_ChannelBinding(t *testing.T) {
 	}
 }
 
-func TestCoreR67_R68_R71_R73_SASLFailures(t *testing.T) {
+func TestCoreR67R68R71R73_SASLFailures(t *testing.T) {
 	x := newSite(t)
 	auth := func(mechanism, text string) string {
 		return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='" + mechanism + "'>" + text + "</auth>"
@@ -339,7 +339,7 @@ func TestCoreR74_UnknownUser(t *testing.T) {
 	}
 }
 
-func TestCoreR103_Bind(t *testing.T) {
+func TestCoreR101R103R105_Bind(t *testing.T) {
 	x := newSite(t, func(c *Config) { c.Limits.Resources = 2 })
 	bind := func(p *peer, resource string) string {
 		p.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>" + resource + "</bind></iq>")
@@ -447,7 +447,7 @@ func TestCoreR125_Rate(t *testing.T) {
 	}
 }
 
-func TestCoreR29_R30_Close(t *testing.T) {
+func TestCoreR29R30_Close(t *testing.T) {
 	x := newSite(t)
 	p := x.online("anna", "r")
 	p.send("</stream:stream>")
@@ -456,7 +456,7 @@ func TestCoreR29_R30_Close(t *testing.T) {
 	}
 }
 
-func TestCoreR38_TLSResumption(t *testing.T) {
+func Test0198R38_TLSResumption(t *testing.T) {
 	x := newSite(t)
 	cfg := x.tlsConfig()
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
