@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,7 +131,8 @@ func measureServer(t *testing.T, s *peertest.Server) {
 		inFlight int
 		floor    float64
 	}{{1, floorOne}, {64, floorMany}} {
-		ratio := alternate(t, r, full, bareFull, c.inFlight, rounds, seconds)
+		ratio := alternate(t, r, contestant{"gateway", full, gw.Process.Pid}, contestant{"bare responder", bareFull, bare.Process.Pid},
+			s.PID(), c.inFlight, rounds, seconds)
 		t.Logf("%2d in flight: the gateway reaches %.1f %% of the bare responder (floor %.0f %%)", c.inFlight, 100*ratio, 100*c.floor)
 		if ratio < c.floor {
 			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
@@ -143,31 +145,71 @@ func measureServer(t *testing.T, s *peertest.Server) {
 	}
 }
 
-// alternate measures gateway and bare responder in turns and returns the
-// median of the ratios of neighbouring runs.
-func alternate(t *testing.T, r *Reader, gateway, bare string, inFlight, rounds int, limit time.Duration) float64 {
+// contestant is who is measured.
+type contestant struct {
+	name, full string
+	pid        int
+}
+
+// tally sums up the runs of one contestant.
+type tally struct {
+	runs        []Run
+	reads       int
+	cpu, server time.Duration
+}
+
+// alternate measures the two in turns and returns the median of the ratios of
+// neighbouring runs.
+func alternate(t *testing.T, r *Reader, a, b contestant, server, inFlight, rounds int, limit time.Duration) float64 {
 	t.Helper()
-	measure := func(name, full string, limit time.Duration) Run {
-		run, err := r.Measure(full, inFlight, limit)
+	measure := func(c contestant, sum *tally, limit time.Duration) Run {
+		cpu, srv := processCPU(c.pid), processCPU(server)
+		run, err := r.Measure(c.full, inFlight, limit)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: %v", c.name, err)
 		}
+		sum.cpu += processCPU(c.pid) - cpu
+		sum.server += processCPU(server) - srv
+		sum.runs = append(sum.runs, run)
+		sum.reads += run.Reads
 		return run
 	}
-	measure("gateway", gateway, limit/2) // both are warm before it counts
-	measure("bare", bare, limit/2)
+	var warm, as, bs tally
+	measure(a, &warm, limit/2) // both are warm before it counts
+	measure(b, &warm, limit/2)
 	var ratios []float64
-	var gs, bs []Run
 	for range rounds {
-		g := measure("gateway", gateway, limit)
-		b := measure("bare", bare, limit)
-		ratios = append(ratios, g.Rate()/b.Rate())
-		gs, bs = append(gs, g), append(bs, b)
+		x := measure(a, &as, limit)
+		y := measure(b, &bs, limit)
+		ratios = append(ratios, x.Rate()/y.Rate())
 	}
-	t.Logf("%2d in flight  gateway         %v", inFlight, middle(gs))
-	t.Logf("%2d in flight  bare responder  %v", inFlight, middle(bs))
+	for _, c := range []struct {
+		name string
+		sum  *tally
+	}{{a.name, &as}, {b.name, &bs}} {
+		n := time.Duration(c.sum.reads)
+		t.Logf("%2d in flight  %-15s %v  CPU per read %3d µs, server %3d µs", inFlight, c.name, middle(c.sum.runs),
+			(c.sum.cpu / n).Microseconds(), (c.sum.server / n).Microseconds())
+	}
 	slices.Sort(ratios)
 	return ratios[len(ratios)/2]
+}
+
+// processCPU returns the processor time that a process has used.
+func processCPU(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(data), ") ") // the name may hold spaces
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	const tick = 10 * time.Millisecond // USER_HZ is 100 everywhere
+	return time.Duration(user+system) * tick
 }
 
 // middle returns the run with the median rate.

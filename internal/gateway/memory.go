@@ -13,10 +13,19 @@ const (
 	maxLimit = 512 << 20
 )
 
+// gcPercent is how much the heap may grow between two collections. What a
+// gateway keeps is 2 to 3 MB, so collecting earlier than the default costs
+// little and saves the 2 to 3 MB that would lie around.
+const gcPercent = 40
+
 // LimitMemory sets the soft limit of the Go heap (GOMEMLIMIT) to a quarter of
 // what the machine or the control group has, between 32 and 512 MiB. A limit
-// that the operator set in the environment stays. It returns the limit.
+// that the operator set in the environment stays; so does GOGC, which is set
+// lower than usual as well. It returns the limit.
 func LimitMemory() int64 {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return debug.SetMemoryLimit(-1)
 	}

@@ -270,6 +270,9 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
+// PID is the process of a running server.
+func (s *Server) PID() int { return s.process.pid() }
+
 // MemoryKB returns the resident memory of the server's process.
 func (s *Server) MemoryKB() int {
 	if !s.Running() {
