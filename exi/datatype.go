@@ -177,6 +177,20 @@ func (t *typeBinder) named(set string) *charset {
 	return c
 }
 
+// hasDefault reports whether table 7-1 associates a representation with the
+// type itself: it shields the type, and those derived from it, from entries for
+// the types above it, so that an entry for xs:decimal does not reach xs:integer.
+func (d *Datatype) hasDefault() bool {
+	if d.Name != (Name{}) {
+		q := d.Name.Value()
+		if _, ok := representations[q.Local]; q.Space == NSXSD && (ok || q.Local == "float") {
+			return true
+		}
+	}
+	direct := d.Base != nil && d.Base.Base == nil
+	return direct && (d.Codec == CodecList || d.Union)
+}
+
 // mapped applies the datatype representation map: the nearest ancestor that
 // has an entry decides, enumerations keep theirs unless that ancestor is one
 // itself (EXI 1.0 §7.4).
@@ -187,6 +201,9 @@ func (t *typeBinder) mapped(d *Datatype) *Datatype {
 	for a := d; a != nil; a = a.Base {
 		rep, ok := t.maps[a.Name]
 		if !ok || a.Name == (Name{}) {
+			if a.hasDefault() {
+				return d
+			}
 			continue
 		}
 		if d.Codec == CodecEnumeration && a.Codec != CodecEnumeration {
