@@ -139,6 +139,8 @@ type Field struct {
 	Name string `yaml:"name,omitempty" min:"1" max:"128" doc:"name of the field; the channel's name when left out" example:"Temperature"`
 	Type string `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
 	Hide bool   `yaml:"hide" default:"false" doc:"do not show this channel"`
+
+	Calibration *Calibration `yaml:"calibration,omitempty" doc:"corrects what is measured"`
 }
 
 // keyError is a problem of one key, with its fix.

@@ -199,8 +199,11 @@ func (e *exampler) table(indent int, f field, doc string) {
 func flow(t reflect.Type) string {
 	var parts []string
 	for _, f := range fieldsOf(t) {
-		if isSection(f.typ) || f.typ.Kind() == reflect.Map || f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()) {
+		if isSection(f.typ) || f.typ.Kind() == reflect.Map || f.typ.Kind() == reflect.Pointer || f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()) {
 			continue
+		}
+		if !f.required && f.example == "" && !f.hasDef && len(f.oneof) == 0 {
+			continue // nothing worth showing
 		}
 		v := exampleValue(f)
 		if f.required && v == `""` {

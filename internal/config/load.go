@@ -52,7 +52,7 @@ func Parse(path string, data []byte, kinds *Kinds) (*Config, Problems) {
 
 // formats adds the checks that need no other room.
 func formats(given Formats) Formats {
-	out := Formats{"host:port": checkHostPort}
+	out := Formats{"date": checkDate, "host:port": checkHostPort}
 	for name, f := range given {
 		out[name] = f
 	}
