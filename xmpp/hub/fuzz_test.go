@@ -53,7 +53,7 @@ func FuzzSession(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &session{h: h, acc: acc, full: jid.MustParse("anna@site.example/r"), res: "r", q: newQueue(h.lim), directed: make(map[string]jid.JID)}
+		s := &session{h: h, acc: acc, full: jid.MustParse("anna@site.example/r"), res: "r", q: newQueue(h.lim), directed: make(map[string]jid.JID), muted: make(map[string]bool)}
 		acc.mu.Lock()
 		acc.sessions["r"] = s
 		acc.mu.Unlock()

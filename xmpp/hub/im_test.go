@@ -592,3 +592,41 @@ func TestComponent(t *testing.T) {
 		t.Error("a stanza from another site is sent")
 	}
 }
+
+func TestIMR01R02R03R04_Addresses(t *testing.T) {
+	x := newSite(t)
+	b := x.online("ben", "b")
+	long := strings.Repeat("r", 1023)
+	a := x.connect("anna", "c@d/e")
+	c := x.connect("cora", long)
+	say := func(to string) { b.send("<message id='m' to='" + to + "'><body>x</body></message>") }
+	for _, to := range []string{"anna@site.example/c@d/e", "ANNA@Site.Example/c@d/e", "anna@site.example./c@d/e"} {
+		say(to)
+		b.want()
+		a.want("<body>x</body> … ")
+	}
+	say("anna@site.example/C@d/e") // resources keep their case
+	b.want("<service-unavailable")
+	say("cora@site.example/" + long)
+	b.want()
+	c.want("<body>x</body> … ")
+	for _, to := range []string{"cora@site.example/" + long + "r", strings.Repeat("a", 1024) + "@site.example", "anna@", "an na@site.example", "anna@site.example/"} {
+		say(to)
+		b.want("id='m' … type='error' … <jid-malformed")
+	}
+}
+
+func TestIMR53_PresenceError(t *testing.T) {
+	x := newSite(t)
+	a, b := x.online("anna", "a"), x.online("ben", "b")
+	x.friends(a, b)
+	b.send("<presence type='error' to='" + a.full + "'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>")
+	b.settle()
+	a.want("type='error'")
+	a.send("<presence><show>xa</show></presence>")
+	a.want("<show>xa</show>")
+	b.want()
+	// Another session of the account still reaches it.
+	x.online("anna", "a2")
+	b.want("from='anna@site.example/a2'")
+}

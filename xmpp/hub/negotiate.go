@@ -265,7 +265,7 @@ func (c *client) bind(acc *account, el exi.Cursor, lang string) (*session, error
 	if err != nil || full.Resourcepart() == "" {
 		return nil, xmpp.NewError(xmpp.BadRequest, "the resource is not a valid one")
 	}
-	s := &session{h: c.h, acc: acc, full: full, res: full.Resourcepart(), q: newQueue(c.h.lim), directed: make(map[string]jid.JID)}
+	s := &session{h: c.h, acc: acc, full: full, res: full.Resourcepart(), q: newQueue(c.h.lim), directed: make(map[string]jid.JID), muted: make(map[string]bool)}
 	for {
 		acc.mu.Lock()
 		old := acc.sessions[s.res]

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,13 +110,35 @@ func (s *session) broadcast(p *packet) {
 		acc.flush(s)
 	}
 	acc.mu.Unlock()
-	for _, to := range acc.contactsWith(true) {
+	for _, to := range s.audience() {
 		s.h.route(&packet{st: p.st, from: s.full, to: to, lang: p.lang})
 	}
 	if initial {
 		for _, to := range acc.contactsWith(false) {
 			s.probe(to)
 		}
+	}
+}
+
+// audience is whom the session's presence goes to: contacts that see the
+// account and did not answer by an error (IM-R53).
+func (s *session) audience() []jid.JID {
+	list := s.acc.contactsWith(true)
+	s.acc.mu.Lock()
+	defer s.acc.mu.Unlock()
+	return slices.DeleteFunc(list, func(j jid.JID) bool { return s.muted[j.String()] })
+}
+
+// mute takes an error that answers the session's presence.
+func (s *session) mute(p *packet) {
+	s.acc.mu.Lock()
+	defer s.acc.mu.Unlock()
+	// Only contacts count, which bounds the map.
+	if key := p.from.Bare().String(); s.acc.roster[key] != nil {
+		s.muted[key] = true
+	}
+	if err := p.give(s); err != nil {
+		s.h.log.Debug("presence not delivered", "to", s.full, "err", err)
 	}
 }
 
@@ -204,7 +227,7 @@ func (s *session) unavailable(p *packet) {
 	}
 	acc.mu.Unlock()
 	if was {
-		for _, to := range acc.contactsWith(true) {
+		for _, to := range s.audience() {
 			told[to.String()] = true
 			s.h.route(&packet{st: p.st, from: s.full, to: to, lang: p.lang})
 		}
@@ -223,9 +246,7 @@ func (acc *account) receivePresence(p *packet) {
 		acc.deliverPresence(p)
 	case xmpp.TypeError:
 		if s := acc.session(p); s != nil {
-			if err := p.give(s); err != nil {
-				acc.h.log.Debug("presence not delivered", "to", s.full, "err", err)
-			}
+			s.mute(p)
 		}
 	case "subscribe", "unsubscribe", "subscribed", "unsubscribed":
 		acc.receiveSubscription(p)

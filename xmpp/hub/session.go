@@ -40,6 +40,7 @@ type session struct {
 	interested bool   // has asked for the roster
 	asked      bool   // has got the requests and offline messages that waited
 	directed   map[string]jid.JID
+	muted      map[string]bool // contacts that answered presence by an error
 	over       bool
 	timer      *time.Timer // of hibernation
 }
