@@ -231,7 +231,7 @@ func (r *rtu) receive(ctx context.Context, unit byte, req []byte, deadline time.
 			return nil, err
 		}
 		if f := FindAnswer(r.buf, unit, req[1], silent); f != nil {
-			return f, nil
+			return bytes.Clone(f), nil // buf is the next exchange's
 		}
 		if !silent {
 			continue
