@@ -105,18 +105,6 @@ func parseDuration(text string) (time.Duration, error) {
 	return 0, errors.New("a time with its unit is wanted: ms, s, m, h or d, for example 10s or 1m30s")
 }
 
-// textOf prints a duration as a person writes it: 10s, 1m30s, 24h.
-func textOf(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
-
 // measure returns what min and max of a field are compared with: the value of
 // numbers, the length of texts and lists.
 func measure(v reflect.Value) (float64, bool) {
