@@ -185,6 +185,12 @@ func (s *Session) deliver(ctx context.Context, epoch uint32, wait bool, docs []*
 		for _, d := range docs {
 			putDoc(d)
 		}
+		return
+	}
+	if wait {
+		s.written()
+	} else {
+		s.q.signal()
 	}
 }
 

@@ -41,7 +41,7 @@ func TestCoreR35R39R40R45R46_BadInputEndsTheStream(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv, s, p := online(t, xmpptest.Options{}, nil)
-				p.Send(tt.in)
+				_ = p.Conn.WriteText(tt.in) // fails when the client has had enough
 				var se *xmpp.StreamError
 				if _, err := p.Next(); !errors.As(err, &se) || se.Condition != tt.condition {
 					t.Errorf("the client says %v", err)

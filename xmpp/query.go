@@ -164,6 +164,7 @@ func (s *Session) send(ctx context.Context, sts []Stanza) error {
 		}
 		return err
 	}
+	s.written()
 	for i := range sts {
 		if sts[i].Kind == Presence && sts[i].To.Equal(jid.JID{}) {
 			s.present.Store(sts[i].Type == "")

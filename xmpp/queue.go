@@ -92,7 +92,8 @@ func (q *outQueue) waiter() <-chan struct{} {
 const anyEpoch = 0
 
 // push appends docs, all at once. On error the caller keeps them. With wait
-// false a full queue is errFull.
+// false a full queue is errFull. The caller sees to it that they are written:
+// by signal, or by writing.
 func (q *outQueue) push(ctx context.Context, epoch uint32, wait bool, docs []*exi.Doc) error {
 	now := time.Now()
 	for {
@@ -107,7 +108,6 @@ func (q *outQueue) push(ctx context.Context, epoch uint32, wait bool, docs []*ex
 				q.n++
 			}
 			q.mu.Unlock()
-			q.signal()
 			return nil
 		case len(docs) > len(q.ring):
 			q.mu.Unlock()
@@ -124,6 +124,13 @@ func (q *outQueue) push(ctx context.Context, epoch uint32, wait bool, docs []*ex
 			return fmt.Errorf("xmpp: the queue to the server is full: %w", ctx.Err())
 		}
 	}
+}
+
+// ready says that there is something to write.
+func (q *outQueue) ready() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cursor < q.n
 }
 
 // take appends up to limit Docs that are to be written next. The writer must

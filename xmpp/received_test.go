@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"strings"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -56,7 +57,7 @@ func FuzzReceived(f *testing.F) {
 		s.epoch.Store(s.q.begin(true))
 		answer := make(chan job, 1)
 		s.expect("known", &pending{to: jid.MustParse("a@b/c"), ch: answer})
-		l := &link{s: s}
+		l := &link{s: s, remind: time.NewTimer(time.Hour)}
 		if err := l.received(context.Background(), d, true); err != nil {
 			return
 		}

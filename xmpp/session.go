@@ -205,8 +205,8 @@ func (s *Session) Run(ctx context.Context) error { return s.run(ctx) }
 // With stream management the stanzas reach the server although the connection
 // may break, unless the session is lost for good (see Config.Resend); Flush
 // waits for that. Send returns ErrOffline when there is no session nor one that
-// may be resumed, and waits while the queue is full. A stanza without an ID
-// gets none.
+// may be resumed, and waits while the queue is full; it may also wait for the
+// network as long as one write takes. A stanza without an ID gets none.
 func (s *Session) Send(ctx context.Context, sts ...Stanza) error { return s.send(ctx, sts) }
 
 // Query sends an iq of type get or set and waits for its answer. The ID is

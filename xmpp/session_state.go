@@ -248,3 +248,12 @@ func (s *Session) urge() {
 		s.q.signal()
 	}
 }
+
+// written has what was just queued written.
+func (s *Session) written() {
+	if l := s.link.Load(); l != nil {
+		l.w.help()
+		return
+	}
+	s.q.signal()
+}
