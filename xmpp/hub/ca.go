@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -210,4 +211,70 @@ func writePEM(path string, mode fs.FileMode, kind string, der []byte) error {
 func newTicketKey() (key [32]byte, err error) {
 	_, err = rand.Read(key[:])
 	return key, err
+}
+
+// CertFiles returns a configuration with the certificate in two PEM files from
+// elsewhere. They are read again when they change, so that a renewal needs no
+// restart; what cannot be read leaves the former one in use.
+func CertFiles(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	f := &certFiles{cert: certFile, key: keyFile, log: log}
+	if _, err := f.certificate(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: f.certificate}, nil
+}
+
+type certFiles struct {
+	cert, key string
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	loaded  *tls.Certificate
+	changed time.Time // of the later one of the files, when they were read
+	looked  time.Time
+}
+
+// recheck is how often the files are looked at.
+const recheck = time.Minute
+
+func (f *certFiles) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.loaded != nil && time.Since(f.looked) < recheck {
+		return f.loaded, nil
+	}
+	f.looked = time.Now()
+	c, changed, err := f.load()
+	switch {
+	case err != nil && f.loaded == nil:
+		return nil, fmt.Errorf("hub: certificate: %w", err)
+	case err != nil:
+		f.log.Error("the certificate cannot be read again; the former one stays in use", "file", f.cert, "err", err)
+	case c != nil:
+		f.loaded, f.changed = c, changed
+		f.log.Info("certificate", "file", f.cert, "until", c.Leaf.NotAfter)
+	}
+	return f.loaded, nil
+}
+
+// load returns the certificate when the files have changed, else nil.
+func (f *certFiles) load() (*tls.Certificate, time.Time, error) {
+	var latest time.Time
+	for _, name := range []string{f.cert, f.key} {
+		st, err := os.Stat(name)
+		if err != nil {
+			return nil, latest, err
+		}
+		if st.ModTime().After(latest) {
+			latest = st.ModTime()
+		}
+	}
+	if f.loaded != nil && latest.Equal(f.changed) {
+		return nil, latest, nil
+	}
+	c, err := tls.LoadX509KeyPair(f.cert, f.key)
+	return &c, latest, err
 }

@@ -1,7 +1,10 @@
 package hub
 
 import (
+	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,6 +59,60 @@ func TestCAIsConstrained(t *testing.T) {
 	}
 	if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: "bank.example", Roots: ca.Pool()}); err == nil {
 		t.Error("a certificate for another domain is good")
+	}
+}
+
+func TestCertFiles(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := OpenCA(filepath.Join(dir, "ca"), domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if _, err := CertFiles(cert, key, nil); err == nil {
+		t.Error("missing files are no error")
+	}
+	write := func() *tls.Certificate {
+		c, err := ca.issue()
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(writePEM(cert, 0o644, "CERTIFICATE", c.Certificate[0]), writePEM(key, 0o600, "PRIVATE KEY", der)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := write()
+	// Files have real times, so only the wait between looks is simulated.
+	f := &certFiles{cert: cert, key: key, log: slog.New(slog.DiscardHandler)}
+	got := func() *x509.Certificate {
+		f.looked = time.Time{}
+		c, err := f.certificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Leaf
+	}
+	if !got().Equal(first.Leaf) {
+		t.Error("another certificate than that in the file")
+	}
+	later := time.Now().Add(time.Hour)
+	second := write()
+	if err := os.Chtimes(cert, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if !got().Equal(second.Leaf) {
+		t.Error("a renewed certificate is not taken")
+	}
+	if err := os.WriteFile(cert, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !got().Equal(second.Leaf) {
+		t.Error("a broken file takes the certificate away")
 	}
 }
 

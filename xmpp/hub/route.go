@@ -100,6 +100,7 @@ func (h *Hub) handle(p *packet, to xmpp.Handler) {
 	}
 	request := st.Kind == xmpp.IQ && (st.Type == xmpp.Get || st.Type == xmpp.Set)
 	switch {
+	case errors.Is(err, xmpp.ErrLater):
 	case !request:
 		if err != nil {
 			h.log.Info("a component could not handle a stanza", "to", p.to, "from", p.from, "err", err)

@@ -87,11 +87,7 @@ func (s *site) open(ctx context.Context, o siteOptions) error {
 
 func (s *site) certificates(o siteOptions) (*tls.Config, error) {
 	if o.cert != "" {
-		c, err := tls.LoadX509KeyPair(o.cert, o.key)
-		if err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
-		}
-		return &tls.Config{Certificates: []tls.Certificate{c}}, nil
+		return hub.CertFiles(o.cert, o.key, o.log)
 	}
 	ca, err := hub.OpenCA(filepath.Join(o.dir, "ca"), s.domain)
 	if err != nil {
