@@ -282,3 +282,27 @@ func TestMemoryLimit(t *testing.T) {
 		}
 	}
 }
+
+// A configuration that passes the check and still cannot be run is taken back
+// as a whole.
+func TestReloadThatFailsPutsTheOldBack(t *testing.T) {
+	r := newRig(t, basicConfig)
+	r.ask("boss@example.org/pc", "set", "<set xmlns='urn:xmpp:iot:control'><node nodeId='pump'/><boolean name='state' value='false'/></set>", "setResponse")
+	moves := len(r.hw.bench.line("chip:1").History())
+	bad := strings.Replace(basicConfig, "  - id: meter\n", "  - id: counter\n    rules: {energy: {max_on: 1h}}\n", 1)
+	bad = strings.Replace(bad, "scale: 0.01, unit: kWh", "scale: 0.01, unit: kWh, writable: true", 1)
+	err := r.reload(bad)
+	if err == nil || !strings.Contains(err.Error(), "the old configuration is in force") {
+		t.Fatalf("%v", err)
+	}
+	if r.hw.get("counter") != nil || r.hw.get("meter") == nil {
+		t.Error("the devices are not the old ones")
+	}
+	if n := len(r.hw.bench.line("chip:1").History()); n != moves {
+		t.Errorf("the output moved %d times", n-moves)
+	}
+	got := r.ask("boss@example.org/pc", "get", "<req xmlns='urn:xmpp:iot:sensordata' seqnr='9' all='true'/>", "done=")
+	if !strings.Contains(got, `nodeId='meter'`) || strings.Contains(got, "counter") || !strings.Contains(got, "kWh") {
+		t.Errorf("after the failure:\n%s", got)
+	}
+}
