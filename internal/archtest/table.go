@@ -103,6 +103,8 @@ var table = []room{
 		[]string{"drivers", "drivers/i2c", "drivers/spi", "drivers/onewire", "drivers/gpio", "drivers/serial", "drivers/modbus"}, []string{modulePeriph}},
 	{"drivers/host", "this machine as a board",
 		[]string{"drivers"}, []string{"github.com/prometheus/procfs", moduleSys}},
+	{"drivers/modbus/slave", "a Modbus unit for demonstrations and tests",
+		[]string{"drivers", "drivers/modbus", "drivers/serial"}, []string{moduleSys}}, // pseudo terminals
 	{"drivers/modbus", "Modbus framing and slaves over any port",
 		[]string{"drivers", "drivers/serial"}, nil},
 	{"drivers/drivertest", "the suite every driver passes", []string{"drivers"}, nil},

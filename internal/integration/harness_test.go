@@ -196,17 +196,6 @@ func (g *gateway) running() bool {
 	}
 }
 
-// waitLog waits until the log holds text.
-func (g *gateway) waitLog(text string, limit time.Duration) {
-	g.t.Helper()
-	eventually(g.t, limit, func() error {
-		if !strings.Contains(g.log.String(), text) {
-			return fmt.Errorf("the log does not say %q", text)
-		}
-		return nil
-	})
-}
-
 // eventually repeats check until it returns nil.
 func eventually(t *testing.T, limit time.Duration, check func() error) {
 	t.Helper()
