@@ -5,7 +5,6 @@ package ascii
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,39 +14,29 @@ import (
 	"time"
 
 	"postern/drivers"
+	"postern/drivers/serial"
 )
-
-// Conn is what lines come from: a serial.Port.
-type Conn interface {
-	Read(b []byte) (int, error)
-	Write(b []byte) (int, error)
-	SetReadDeadline(t time.Time) error
-	Close() error
-}
-
-// maxLine bounds a line; what is longer is dropped up to its end.
-const maxLine = 4096
 
 // Device is one instrument. It is safe for concurrent use.
 type Device struct {
 	cfg    Config
 	fields []field
-	conn   Conn
+	conn   serial.Conn
+	lines  *serial.Lines
 
-	turn chan struct{} // holds one token: the right to use conn
+	turn chan struct{} // holds one token: the right to use conn and lines
 	mu   sync.Mutex
 	done bool
-	buf  []byte // of the holder of the turn: an unfinished line
 }
 
 // Open returns the instrument. It owns conn from then on, also when Open fails.
-func Open(ctx context.Context, conn Conn, cfg Config) (*Device, error) {
+func Open(ctx context.Context, conn serial.Conn, cfg Config) (*Device, error) {
 	fields, err := cfg.compile()
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("ascii: %w", err)
 	}
-	return &Device{cfg: cfg, fields: fields, conn: conn, turn: make(chan struct{}, 1)}, nil
+	return &Device{cfg: cfg, fields: fields, conn: conn, lines: serial.NewLines(conn, cfg.End), turn: make(chan struct{}, 1)}, nil
 }
 
 // Channels implements drivers.Describer.
@@ -84,24 +73,25 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 	if d.closed() {
 		return dst, fmt.Errorf("ascii: %w", drivers.ErrClosed)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = d.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer serial.Interrupt(ctx, d.conn)()
 	if err := d.ask(); err != nil {
 		return dst, fmt.Errorf("ascii: %w", err)
 	}
 	samples := make([]drivers.Sample, len(d.fields))
 	missing, damaged := len(d.fields), error(nil)
 	for deadline := time.Now().Add(d.cfg.Timeout); missing > 0; {
-		line, err := d.line(ctx, deadline)
+		line, err := d.lines.Next(ctx, deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
 		if err != nil {
 			return dst, fmt.Errorf("ascii: %w", err)
 		}
-		if line, err = check(line, d.cfg.Checksum); err != nil {
-			damaged = err
-			continue
+		if d.cfg.Checksum == "nmea" {
+			if line, err = serial.CheckNMEA(line); err != nil {
+				damaged = err
+				continue
+			}
 		}
 		for i, f := range d.fields {
 			if samples[i].Channel == "" && f.take(line, &samples[i]) {
@@ -129,67 +119,11 @@ func (d *Device) ask() error {
 	if d.cfg.Request == "" {
 		return nil
 	}
-	d.buf = d.buf[:0]
-	if f, ok := d.conn.(interface{ Flush() error }); ok {
-		if err := f.Flush(); err != nil {
-			return err
-		}
+	if err := d.lines.Forget(); err != nil {
+		return err
 	}
 	_, err := d.conn.Write([]byte(d.cfg.Request))
 	return err
-}
-
-// line returns the next line without its end.
-func (d *Device) line(ctx context.Context, deadline time.Time) (string, error) {
-	for {
-		if line, rest, ok := strings.Cut(string(d.buf), d.cfg.End); ok {
-			d.buf = append(d.buf[:0], rest...)
-			return strings.Trim(line, "\r\n\x00 "), nil
-		}
-		if len(d.buf) > maxLine {
-			d.buf = d.buf[:0] // no line is that long: noise, or a wrong speed
-		}
-		if err := d.conn.SetReadDeadline(deadline); err != nil {
-			return "", err
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		var b [256]byte
-		n, err := d.conn.Read(b[:])
-		d.buf = append(d.buf, b[:n]...)
-		switch {
-		case n > 0:
-		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return "", os.ErrDeadlineExceeded
-		case err != nil && !errors.Is(err, drivers.ErrClosed):
-			return "", fmt.Errorf("%w: %w", err, drivers.ErrGone)
-		case err != nil:
-			return "", err
-		}
-	}
-}
-
-// check takes the checksum off a line.
-func check(line, kind string) (string, error) {
-	if kind != "nmea" {
-		return line, nil
-	}
-	body, sum, ok := strings.Cut(strings.TrimPrefix(line, "$"), "*")
-	want, err := hex.DecodeString(sum)
-	if !ok || err != nil || len(want) != 1 {
-		return "", fmt.Errorf("line %.40q has no checksum: %w", line, drivers.ErrProtocol)
-	}
-	got := byte(0)
-	for i := range len(body) {
-		got ^= body[i]
-	}
-	if got != want[0] {
-		return "", fmt.Errorf("line %.40q has checksum %02X: %w", line, got, drivers.ErrProtocol)
-	}
-	return body, nil
 }
 
 // take fills s when the line has the field.

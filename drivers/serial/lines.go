@@ -1,0 +1,103 @@
+package serial
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"postern/drivers"
+)
+
+// Conn is what lines and frames come from: a Port, or a stand-in for one.
+type Conn interface {
+	Read(b []byte) (int, error)
+	Write(b []byte) (int, error)
+	SetReadDeadline(t time.Time) error
+	Close() error
+}
+
+// maxLine bounds a line; what is longer is noise or a wrong speed, and dropped.
+const maxLine = 4096
+
+// Lines reads lines of text with deadlines. One goroutine uses it at a time.
+type Lines struct {
+	conn Conn
+	end  string
+	buf  []byte // what came behind the last line
+}
+
+// NewLines returns a reader of lines that end with end, which is not empty.
+func NewLines(conn Conn, end string) *Lines { return &Lines{conn: conn, end: end} }
+
+// Forget drops what came and was not read.
+func (l *Lines) Forget() error {
+	l.buf = l.buf[:0]
+	if f, ok := l.conn.(interface{ Flush() error }); ok {
+		return f.Flush()
+	}
+	return nil
+}
+
+// Next returns the next line without its end and without white space around
+// it. After the deadline it returns os.ErrDeadlineExceeded; a line that is not
+// complete then stays for the next call. The caller lets the end of ctx move
+// the deadline of the connection (see Interrupt).
+func (l *Lines) Next(ctx context.Context, deadline time.Time) (string, error) {
+	for {
+		if i := bytes.Index(l.buf, []byte(l.end)); i >= 0 {
+			line := strings.Trim(string(l.buf[:i]), "\r\n\x00 ")
+			l.buf = append(l.buf[:0], l.buf[i+len(l.end):]...)
+			return line, nil
+		}
+		if len(l.buf) > maxLine {
+			l.buf = l.buf[:0]
+		}
+		if err := l.conn.SetReadDeadline(deadline); err != nil {
+			return "", fmt.Errorf("%w: %w", err, drivers.ErrGone)
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		var b [256]byte
+		n, err := l.conn.Read(b[:])
+		l.buf = append(l.buf, b[:n]...)
+		switch {
+		case n > 0:
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return "", os.ErrDeadlineExceeded
+		case errors.Is(err, drivers.ErrClosed), errors.Is(err, drivers.ErrGone):
+			return "", err
+		case err != nil:
+			return "", fmt.Errorf("%w: %w", err, drivers.ErrGone)
+		}
+	}
+}
+
+// Interrupt lets the end of ctx end a read of conn, until stop is called.
+func Interrupt(ctx context.Context, conn Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+// CheckNMEA takes the dollar sign and the checksum off a line such as
+// $SDDBT,7.8,f,2.4,M,1.3,F*0D: it is the exclusive or of the octets between
+// them (NMEA 0183).
+func CheckNMEA(line string) (string, error) {
+	body, sum, ok := strings.Cut(strings.TrimPrefix(line, "$"), "*")
+	if !ok || len(sum) != 2 {
+		return "", fmt.Errorf("line %.40q has no checksum: %w", line, drivers.ErrProtocol)
+	}
+	got := byte(0)
+	for i := range len(body) {
+		got ^= body[i]
+	}
+	if want := fmt.Sprintf("%02X", got); !strings.EqualFold(want, sum) {
+		return "", fmt.Errorf("line %.40q has checksum %s: %w", line, want, drivers.ErrProtocol)
+	}
+	return body, nil
+}
