@@ -27,6 +27,8 @@ type job struct {
 	result Result
 	ctx    context.Context // of the service's Run
 	local  bool            // nobody far away waits; access was not asked
+	code   string          // of a confirmation
+	asked  bool            // the refusal holds a new code
 }
 
 // choose resolves nodes, asks access, narrows, and checks every value on every
@@ -34,6 +36,8 @@ type job struct {
 // unknown parameter, value. An empty bare JID stands for the gateway itself.
 func (s *Service) choose(ctx context.Context, j *job, r *request, bare string) *xmpp.Error {
 	nodes, unknown := s.targets(j.state, r.nodes)
+	asked := len(r.wants) > 0
+	j.code, r.wants = takeCode(j.state, nodes, r.wants)
 	names := wantNames(r.wants)
 	d := node.Everything()
 	if !j.local {
@@ -49,6 +53,8 @@ func (s *Service) choose(ctx context.Context, j *job, r *request, bare string) *
 	switch {
 	case len(unknown) > 0: // also one of several: nothing is done then (R11)
 		return xmpp.NewError(xmpp.ItemNotFound, fmt.Sprintf("there is no node %s", unknown[0]))
+	case len(r.wants) == 0 && asked && !r.form:
+		return xmpp.NewError(xmpp.BadRequest, "there is nothing to set but a code")
 	case len(r.wants) == 0:
 		return nil // R41
 	case len(nodes) == 0: // D11: no default to all nodes
@@ -68,7 +74,10 @@ func (s *Service) choose(ctx context.Context, j *job, r *request, bare string) *
 	j.result.NodesNarrowed = len(left) < len(nodes)
 	j.result.ParametersNarrowed = j.result.ParametersNarrowed || len(allowed) < len(wants)
 	j.result.Nodes, j.result.Parameters = refs(left), wantNames(allowed)
-	return s.check(j, left, allowed)
+	if fault := s.check(j, left, allowed); fault != nil {
+		return fault
+	}
+	return s.confirmed(j, bare)
 }
 
 // targets finds the nodes of a request; none stands for the gateway itself.

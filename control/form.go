@@ -105,6 +105,9 @@ func (s *Service) buildForm(nodes []*node.Node, d node.Decision) *form {
 		ff.value, ff.known = s.present(first, &p)
 		f.fields = append(f.fields, ff)
 	}
+	if len(f.fields) > 0 && s.state.Load().asksConfirm(nodes) {
+		f.fields = append(f.fields, confirmField(f.fields[len(f.fields)-1].page))
+	}
 	return f
 }
 

@@ -73,7 +73,11 @@ func (s *Service) plan(ctx context.Context, st *xmpp.Stanza, origin Origin) (*jo
 		fault = s.choose(ctx, j, r, st.From.Bare().String())
 	}
 	if fault != nil {
-		s.cfg.Auditor.Refused(ctx, &j.cmd, fault)
+		recorded := fault
+		if j.asked { // the code is for the requester's eyes only
+			recorded = xmpp.NewError(xmpp.Conflict, "it has to be confirmed").WithType(xmpp.Wait)
+		}
+		s.cfg.Auditor.Refused(ctx, &j.cmd, recorded)
 		return nil, fault
 	}
 	if r.form {

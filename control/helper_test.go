@@ -196,6 +196,7 @@ type books struct {
 	mu    sync.Mutex
 	lines []string
 	fail  error
+	why   *xmpp.Error // of the last refusal
 }
 
 func (b *books) add(s string) {
@@ -221,6 +222,9 @@ func (b *books) End(_ context.Context, c *Command, r Result, err error) {
 }
 
 func (b *books) Refused(_ context.Context, c *Command, why *xmpp.Error) {
+	b.mu.Lock()
+	b.why = why
+	b.mu.Unlock()
 	b.add("refused " + string(c.Origin) + " " + c.From + " " + string(why.Condition))
 }
 

@@ -50,6 +50,11 @@ type Rules struct {
 	// LinkLost is how long the network may be away before the output is made
 	// safe.
 	LinkLost time.Duration
+	// Confirm asks for a second step to activate the output from afar: the
+	// first set is refused with a code that the second has to carry. With
+	// TwoPersons the second has to come from another account, which needs the
+	// right of its own.
+	Confirm, TwoPersons bool
 }
 
 // Interlock is a condition with what to tell people when it does not hold.
@@ -91,6 +96,9 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 	c := &rule{Rules: r, out: o, node: n, param: n.Parameter(o.Parameter)}
 	if c.param == nil {
 		return nil, errors.New("the node has no such parameter")
+	}
+	if !confirmable(n, r) {
+		return nil, errors.New("a node with a parameter called " + confirmName + " cannot ask for confirmation")
 	}
 	if c.Blind <= 0 {
 		c.Blind = 10 * time.Second

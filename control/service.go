@@ -22,7 +22,8 @@ type Service struct {
 	state atomic.Pointer[state]
 	// epoch counts the moves into the safe state. A command that was checked
 	// before such a move is not carried out after it.
-	epoch atomic.Uint64
+	epoch   atomic.Uint64
+	confirm confirmations
 	// sessions are the open control forms.
 	sessions *sessions
 
@@ -78,6 +79,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s.state.Store(st)
+	s.confirm.open = make(map[string]*question)
 	s.sessions, s.outputs, s.look = newSessions(), make(map[Output]*outState), make(chan struct{}, 1)
 	return s, nil
 }

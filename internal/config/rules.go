@@ -16,6 +16,7 @@ type Rules struct {
 	Group      string        `yaml:"group,omitempty" max:"128" doc:"of all outputs with the same group at most one is on"`
 	Interlocks []Interlock   `yaml:"interlocks,omitempty" doc:"conditions that must hold to switch it on, and while it is on: when one ends it is made safe"`
 	SensorLost time.Duration `yaml:"sensor_lost" default:"10s" min:"1s" max:"1h" doc:"how long a value that an interlock needs may be missing before the output is made safe"`
+	Confirm    string        `yaml:"confirm" default:"no" oneof:"no|yes|two-persons" doc:"switching it on from afar takes a second step with a code; with two-persons from another account"`
 	LinkLost   time.Duration `yaml:"link_lost,omitempty" max:"720h" doc:"how long the server may be out of reach before the output is made safe"`
 }
 

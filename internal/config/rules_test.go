@@ -33,7 +33,7 @@ func TestRules(t *testing.T) {
 		t.Fatal(ps)
 	}
 	r := cfg.Nodes[1].Rules["heater"]
-	if r.MinOn != time.Minute || r.MaxOn != 30*time.Minute || r.PerHour != 6 || r.SensorLost != 10*time.Second || r.LinkLost != 5*time.Minute || r.Interlocks[0].Reason != "shut it" {
+	if r.MinOn != time.Minute || r.MaxOn != 30*time.Minute || r.PerHour != 6 || r.SensorLost != 10*time.Second || r.Confirm != "no" || r.LinkLost != 5*time.Minute || r.Interlocks[0].Reason != "shut it" {
 		t.Errorf("%+v", r)
 	}
 	for _, c := range []struct{ rules, at, what, fix string }{

@@ -54,6 +54,7 @@ func outputRules(cfg *config.Config, t *node.Tree) map[control.Output]control.Ru
 			rules := control.Rules{
 				MinOn: r.MinOn, MinOff: r.MinOff, MaxOn: r.MaxOn, MaxRate: rate, PerHour: r.PerHour,
 				Group: r.Group, Blind: r.SensorLost, LinkLost: r.LinkLost,
+				Confirm: r.Confirm == "yes", TwoPersons: r.Confirm == "two-persons",
 			}
 			for _, il := range r.Interlocks {
 				rules.Interlocks = append(rules.Interlocks, control.Interlock{Condition: il.Condition, Reason: il.Reason})
