@@ -18,7 +18,7 @@ type Config struct {
 	End      string        `yaml:"end" default:"\n" doc:"what ends a line of the instrument"`
 	Checksum string        `yaml:"checksum" default:"none" oneof:"none|nmea" doc:"nmea: lines are $…*HH with the exclusive or of the octets between"`
 	Timeout  time.Duration `yaml:"timeout" default:"2s" min:"10ms" max:"5m" doc:"how long all values of a reading may take"`
-	Fields   []Field       `yaml:"fields" doc:"the values, one channel each"`
+	Fields   []Field       `yaml:"values" doc:"the values, one channel each"`
 }
 
 // Field is one value of a line.
@@ -49,10 +49,10 @@ var channelName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 func (c Config) compile() ([]field, error) {
 	var problems []error
 	bad := func(i int, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("fields[%d] %s: "+format, append([]any{i, c.Fields[i].Name}, args...)...))
+		problems = append(problems, fmt.Errorf("values[%d] %s: "+format, append([]any{i, c.Fields[i].Name}, args...)...))
 	}
 	if len(c.Fields) == 0 {
-		problems = append(problems, errors.New("fields: none; an instrument without fields gives nothing to read"))
+		problems = append(problems, errors.New("values: none; an instrument without values gives nothing to read"))
 	}
 	if c.End == "" {
 		problems = append(problems, errors.New("end: empty; a line needs an end"))

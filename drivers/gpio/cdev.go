@@ -352,8 +352,16 @@ func (l *cdevLine) Wait(ctx context.Context) error {
 	if err := file.SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("gpio: %s: %w", l.ref, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	moved := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(moved)
+		_ = file.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer func() {
+		if !stop() {
+			<-moved // or it would hit the next Wait
+		}
+	}()
 	ready := func(fd uintptr) bool {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(p, 0)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/drivers"
+	"postern/drivers/serial"
 )
 
 // Conn is what framing works on: a serial.Port, a net.Conn, a pipe.
@@ -67,8 +68,7 @@ func silenceFor(baud int, char time.Duration) time.Duration {
 }
 
 func (r *rtu) exchange(ctx context.Context, unit byte, pdu []byte, timeout time.Duration) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer serial.Interrupt(ctx, r.conn)()
 	if err := r.clear(ctx, unit); err != nil {
 		return nil, err
 	}

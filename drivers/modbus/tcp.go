@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/drivers"
+	"postern/drivers/serial"
 )
 
 // mbap frames on a TCP stream (Modbus Messaging on TCP/IP V1.0b, 3.1.3):
@@ -28,8 +29,7 @@ const mbapHeader = 7
 var errFraming = errors.New("frames on the TCP stream are out of step")
 
 func (m *mbap) exchange(ctx context.Context, unit byte, pdu []byte, timeout time.Duration) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer serial.Interrupt(ctx, m.conn)()
 	m.id++
 	if _, err := m.conn.Write(AppendMBAP(nil, m.id, unit, pdu)); err != nil {
 		return nil, lost(err)

@@ -79,9 +79,20 @@ func (l *Lines) Next(ctx context.Context, deadline time.Time) (string, error) {
 	}
 }
 
-// Interrupt lets the end of ctx end a read of conn, until stop is called.
-func Interrupt(ctx context.Context, conn Conn) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+// Interrupt lets the end of ctx end a read of conn, until stop is called. After
+// stop the deadline is the caller's again: one that was about to be moved does
+// not hit the next read.
+func Interrupt(ctx context.Context, conn interface{ SetReadDeadline(time.Time) error }) (stop func()) {
+	moved := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(moved)
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !cancel() {
+			<-moved
+		}
+	}
 }
 
 // CheckNMEA takes the dollar sign and the checksum off a line such as
