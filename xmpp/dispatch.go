@@ -16,7 +16,6 @@ type job struct {
 	doc   *exi.Doc
 	epoch uint32
 	err   error // what is wrong with the stanza itself
-	more  bool  // the worker has more to do: leave writing to the writer, which batches
 }
 
 // route takes over a received stanza. It never waits: answers that handlers
@@ -90,7 +89,7 @@ func (s *Session) overflow(ctx context.Context, j job) {
 	st := j.st
 	if st.Type != TypeError && st.Kind != Presence {
 		reply := st.ErrorReply(NewError(ResourceConstraint, "too many requests are waiting").WithType(Wait))
-		s.reply(ctx, j, false, &reply)
+		s.reply(ctx, j.epoch, false, &reply)
 	} else {
 		s.log.Warn("a stanza is dropped, too many are waiting", "kind", st.Kind.String(), "from", st.From.String())
 	}
@@ -101,7 +100,6 @@ func (s *Session) overflow(ctx context.Context, j job) {
 // work handles the stanzas of one queue until it is closed.
 func (s *Session) work(ctx context.Context, queue <-chan job) {
 	for j := range queue {
-		j.more = len(queue) > 0
 		s.handle(ctx, j)
 		j.st.Elem = exi.Cursor{} // a handler that kept it finds nothing, not another stanza
 		putDoc(j.doc)
@@ -132,7 +130,7 @@ func (s *Session) handle(ctx context.Context, j job) {
 	}
 	if err != nil {
 		reply := st.ErrorReply(err)
-		s.reply(ctx, j, true, &reply)
+		s.reply(ctx, j.epoch, true, &reply)
 		return
 	}
 	s.result(ctx, j, p)
@@ -155,7 +153,7 @@ func (s *Session) result(ctx context.Context, j job, p Payload) {
 	}
 	reply := j.st.Reply(Result, p)
 	if len(then) == 0 {
-		s.reply(ctx, j, true, &reply)
+		s.reply(ctx, j.epoch, true, &reply)
 		return
 	}
 	var few [8]*exi.Doc
@@ -163,7 +161,7 @@ func (s *Session) result(ctx context.Context, j job, p Payload) {
 	for i := range then {
 		docs = append(docs, record(&then[i]))
 	}
-	s.deliver(ctx, j, true, docs)
+	s.deliver(ctx, j.epoch, true, docs)
 }
 
 // record writes a stanza into a Doc of the pool.
@@ -173,23 +171,23 @@ func record(st *Stanza) *exi.Doc {
 	return d
 }
 
-func (s *Session) reply(ctx context.Context, j job, wait bool, st *Stanza) {
+func (s *Session) reply(ctx context.Context, epoch uint32, wait bool, st *Stanza) {
 	var one [1]*exi.Doc
 	one[0] = record(st)
-	s.deliver(ctx, j, wait, one[:])
+	s.deliver(ctx, epoch, wait, one[:])
 }
 
-// deliver queues the answers to j. Those to a session that is gone are dropped:
-// who asked was told that by the server.
-func (s *Session) deliver(ctx context.Context, j job, wait bool, docs []*exi.Doc) {
-	if err := s.q.push(ctx, j.epoch, wait, docs); err != nil {
+// deliver queues answers. Those to a session that is gone are dropped: who
+// asked was told that by the server.
+func (s *Session) deliver(ctx context.Context, epoch uint32, wait bool, docs []*exi.Doc) {
+	if err := s.q.push(ctx, epoch, wait, docs); err != nil {
 		s.log.Debug("an answer is dropped", "err", err)
 		for _, d := range docs {
 			putDoc(d)
 		}
 		return
 	}
-	if wait && !j.more {
+	if wait {
 		s.written()
 	} else {
 		s.q.signal()
@@ -204,7 +202,7 @@ func (s *Session) unsendable(bad *exi.Doc, reason error) {
 	s.log.Error("a stanza cannot be sent and is dropped", "kind", st.Kind.String(), "to", st.To.String(), "err", reason)
 	if err == nil && st.Kind == IQ && st.Type == Result {
 		e := Stanza{Kind: IQ, Type: TypeError, ID: st.ID, To: st.To, Payload: NewError(InternalServerError, "")}
-		s.reply(context.Background(), job{}, false, &e)
+		s.reply(context.Background(), anyEpoch, false, &e)
 	}
 	if err == nil && st.Kind == IQ && (st.Type == Get || st.Type == Set) {
 		s.fail(st.ID, reason)

@@ -369,5 +369,5 @@ func (s *Session) sayUnavailable() {
 		return
 	}
 	st := Stanza{Kind: Presence, Type: "unavailable", To: jid.JID{}}
-	s.reply(context.Background(), job{}, false, &st)
+	s.reply(context.Background(), anyEpoch, false, &st)
 }

@@ -249,11 +249,23 @@ func (s *Session) urge() {
 	}
 }
 
-// written has what was just queued written.
+// written has what was just queued written: at once, or by the writer while
+// requests are waiting, for it batches the answers to several of them.
 func (s *Session) written() {
-	if l := s.link.Load(); l != nil {
-		l.w.help()
+	l := s.link.Load()
+	if l == nil || s.waiting() {
+		s.q.signal()
 		return
 	}
-	s.q.signal()
+	l.w.help()
+}
+
+// waiting says that stanzas wait for a worker.
+func (s *Session) waiting() bool {
+	for _, q := range s.workers {
+		if len(q) > 0 {
+			return true
+		}
+	}
+	return false
 }
