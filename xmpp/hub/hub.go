@@ -139,6 +139,8 @@ type Hub struct {
 
 	listeners []listener
 
+	subs sync.Mutex // held while a subscription changes, before any other
+
 	mu       sync.Mutex
 	accounts map[string]*account // by localpart, as far as they were needed
 	resumes  map[string]*session // by XEP-0198 id

@@ -208,7 +208,8 @@ func (s *session) unavailable(p *packet) {
 	acc := s.acc
 	acc.mu.Lock()
 	was := s.presence != nil
-	s.presence, s.priority, s.asked = nil, 0, false
+	acc.seq++
+	s.presence, s.priority, s.asked, s.seq = nil, 0, false, acc.seq
 	directed := s.directed
 	s.directed = make(map[string]jid.JID)
 	told := make(map[string]bool)

@@ -187,6 +187,8 @@ func (acc *account) broken(err error) error {
 
 // removeContact deletes a contact and both subscriptions (RFC 6121 §2.5.2).
 func (acc *account) removeContact(who jid.JID) error {
+	acc.h.subs.Lock()
+	defer acc.h.subs.Unlock()
 	key := who.String()
 	acc.mu.Lock()
 	c := acc.roster[key]
@@ -219,6 +221,8 @@ func (acc *account) cancel(c *contact) {
 
 // cancelAll ends all subscriptions of an account that is removed.
 func (acc *account) cancelAll() {
+	acc.h.subs.Lock()
+	defer acc.h.subs.Unlock()
 	acc.mu.Lock()
 	acc.gone = true
 	var list []*contact
@@ -244,6 +248,10 @@ func (acc *account) sendSubscription(p *packet) {
 	if to.Equal(acc.bare) {
 		return // D6
 	}
+	// One at a time in the whole hub: both ends must come to know of two
+	// changes in the order in which they were made.
+	acc.h.subs.Lock()
+	defer acc.h.subs.Unlock()
 	key := to.String()
 	acc.mu.Lock()
 	c := acc.entry(to)
@@ -366,23 +374,39 @@ func (acc *account) hidePresence(to jid.JID) { acc.showAll(to, true) }
 
 func (acc *account) showAll(to jid.JID, gone bool) {
 	acc.mu.Lock()
-	var docs []*exi.Doc
-	for _, s := range acc.available() {
-		d := acc.h.getDoc()
-		if gone {
+	list := acc.available()
+	acc.mu.Unlock()
+	for _, s := range list {
+		s.showTo(to, gone)
+	}
+}
+
+// showTo sends the session's presence to a contact. When it changes meanwhile
+// it is sent once more, so that the contact's last word is the last presence.
+func (s *session) showTo(to jid.JID, gone bool) {
+	d := s.h.getDoc()
+	defer s.h.putDoc(d)
+	for last := uint64(0); ; {
+		s.acc.mu.Lock()
+		seq := s.seq
+		if seq == last {
+			s.acc.mu.Unlock()
+			return
+		}
+		d.Reset()
+		if gone || s.presence == nil {
 			st := xmpp.Stanza{Kind: xmpp.Presence, Type: "unavailable", From: s.full}
 			st.AppendEvents(d)
 		} else {
 			d.Copy(s.presence)
 		}
-		docs = append(docs, d)
-	}
-	acc.mu.Unlock()
-	for _, d := range docs {
+		s.acc.mu.Unlock()
 		var st xmpp.Stanza
 		if st.Parse(d.Root()) == nil {
-			acc.h.route(&packet{st: &st, from: st.From, to: to})
+			s.h.route(&packet{st: &st, from: st.From, to: to})
 		}
-		acc.h.putDoc(d)
+		if last = seq; gone {
+			return
+		}
 	}
 }
