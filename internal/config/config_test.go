@@ -33,7 +33,13 @@ func (m meter) Validate() error {
 	if len(m.Registers) == 0 {
 		return errors.New("registers: there are none")
 	}
-	return nil
+	var errs []error
+	for i, r := range m.Registers {
+		if r.Scale == "0" {
+			errs = append(errs, fmt.Errorf("registers[%d] %s: scale: is zero", i, r.Name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 type board struct {
@@ -158,6 +164,7 @@ func TestProblems(t *testing.T) {
 		{head + "nodes:\n  - {id: a, kind: chip, fields: {heater: {name: temperature}, temperature: {type: status}}}\n", "3:77", "also shown as", "its own name"},
 		{head + "nodes:\n  - {id: a, kind: chip, writable: [temperature]}\n", "3:36", "cannot be switched", "heater"},
 		{head + "nodes:\n  - {id: a, kind: meter, bus: b, registers: []}\nbuses: {b: {type: line, port: x}}\n", "3:34", "there are none", ""},
+		{head + "nodes:\n  - {id: a, kind: meter, bus: b, registers: [{name: x, address: 1}, {name: y, address: 2, scale: 0}]}\nbuses: {b: {type: line, port: x}}\n", "3:70", "nodes[a].registers[1]: scale: is zero", ""},
 		{head + "nodes:\n  - {id: a, kind: meter, bus: b, registers: [{name: x}]}\nbuses: {b: {type: line, port: x}}\n", "3:", "the key address is missing", "add"},
 		{head + "nodes: {a: {kind: chip}}\n", "2:9", "a list is wanted", "- id:"},
 		{head + "nodes:\n", "", "", ""},

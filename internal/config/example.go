@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Example writes a commented configuration that shows every key there is and
@@ -281,7 +282,7 @@ func (e *exampler) free(k Kind, bus string) (key, value string) {
 // needsQuotes tells whether a text would be something else without quotes, in a
 // line of its own or between braces.
 func needsQuotes(v string) bool {
-	return strings.ContainsAny(v, "{}[],") || strings.ContainsAny(v[:1], "#&*!|>'%@`?- ") ||
+	return strings.ContainsAny(v, "{}[],") || strings.ContainsFunc(v, unicode.IsControl) || strings.ContainsAny(v[:1], "#&*!|>'%@`?- ") ||
 		strings.Contains(v, ": ") || strings.Contains(v, " #") || strings.HasSuffix(v, ":")
 }
 

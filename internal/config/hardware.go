@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Hardware writes the table of kinds for the documentation (Markdown), with
@@ -46,6 +48,8 @@ func rows(b *strings.Builder, prefix string, t reflect.Type) {
 		switch {
 		case f.required:
 			def = "*required*"
+		case strings.ContainsFunc(def, unicode.IsControl):
+			def = "`" + strconv.Quote(def) + "`"
 		case def != "":
 			def = "`" + def + "`"
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,15 +123,43 @@ func (l *loader) validate(n *node, path string, cfg any) {
 	if err == nil {
 		return
 	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			l.invalid(n, path, e)
+		}
+		return
+	}
+	l.invalid(n, path, err)
+}
+
+// indexed is a place in a list at the beginning of an error: values[2] weight.
+var indexed = regexp.MustCompile(`^([a-z0-9_]+)\[([0-9]{1,6})\]`)
+
+// invalid reports one error of a Validate method at the key that it begins with.
+func (l *loader) invalid(n *node, path string, err error) {
 	var ke keyError
 	if errors.As(err, &ke) {
 		l.add(n.key(ke.key), path, ke.what, ke.fix)
 		return
 	}
 	at, text := n, err.Error()
-	if key, rest, ok := strings.Cut(text, ": "); ok {
-		if k := n.key(strings.TrimSpace(key)); k != n {
-			at, text, path = k, rest, join(path, key)
+	key, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		l.add(at, path, text, "")
+		return
+	}
+	if m := indexed.FindStringSubmatch(key); m != nil {
+		i, _ := strconv.Atoi(m[2]) // six digits at most
+		if list := n.get(m[1]); list != nil && i < len(list.items) {
+			at, text, path = list.items[i], rest, join(path, m[0])
+		}
+	} else if k := n.key(strings.TrimSpace(key)); k != n {
+		at, text, path = k, rest, join(path, key)
+		if sub := n.get(key); sub != nil {
+			// serial: port: … is about a key of the section serial.
+			if inner, tail, ok := strings.Cut(rest, ": "); ok && sub.key(inner) != sub {
+				at, text, path = sub.key(inner), tail, join(path, inner)
+			}
 		}
 	}
 	l.add(at, path, text, "")

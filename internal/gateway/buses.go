@@ -13,6 +13,7 @@ import (
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
+	"postern/drivers/serial"
 	"postern/internal/config"
 )
 
@@ -94,6 +95,8 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 }
 
 func (p *plant) oneWire(string) onewire.Bus { return onewire.Kernel{Root: os.DirFS("/")} }
+
+func (p *plant) serialPort(cfg serial.Config) (serial.Conn, error) { return serial.Open(cfg, p.log) }
 
 func (p *plant) gpioLine(name string) (gpio.Line, error) { return gpio.Open(name) }
 

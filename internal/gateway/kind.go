@@ -15,6 +15,7 @@ import (
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
+	"postern/drivers/serial"
 	"postern/internal/config"
 )
 
@@ -42,6 +43,8 @@ type env interface {
 	// oneWire returns the 1-Wire bus. A simulated one has a thermometer of that
 	// name.
 	oneWire(rom string) onewire.Bus
+	// serialPort opens a serial port. The device owns it.
+	serialPort(cfg serial.Config) (serial.Conn, error)
 	// modbusLine returns the master of the line called name. A simulated one
 	// has the unit that sim makes. release is called when the device is closed.
 	modbusLine(name string, unit byte, sim func() *modbus.Image) (c *modbus.Client, release func() error, err error)
@@ -99,6 +102,22 @@ func thermometer[C any, D described](name, doc string, open func(context.Context
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
 		return device(open(ctx, e.oneWire(reflect.ValueOf(c).FieldByName("ID").String()), c))
+	}
+	return k.describing()
+}
+
+// talker is an instrument with a serial port of its own; its configuration has
+// the field Serial. It cannot be simulated: only the instrument knows what it
+// would say.
+func talker[C any, D described](name, doc string, open func(context.Context, serial.Conn, C) (D, error)) kind {
+	k := base[C](name, doc, "")
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		conn, err := e.serialPort(reflect.ValueOf(c).FieldByName("Serial").Interface().(serial.Config))
+		if err != nil {
+			return nil, err
+		}
+		return device(open(ctx, conn, c))
 	}
 	return k.describing()
 }

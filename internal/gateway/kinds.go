@@ -3,6 +3,7 @@ package gateway
 import (
 	"postern/drivers/ads1115"
 	"postern/drivers/aht20"
+	"postern/drivers/ascii"
 	"postern/drivers/bme280"
 	"postern/drivers/ds18b20"
 	"postern/drivers/gpio"
@@ -10,6 +11,7 @@ import (
 	"postern/drivers/hwmon"
 	"postern/drivers/ina219"
 	"postern/drivers/mcp9808"
+	"postern/drivers/nmea"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
 	"postern/drivers/tmp102"
@@ -36,6 +38,8 @@ func kinds() []kind {
 		line("pulse", "pulse output on a GPIO line: energy, water, flow meter", gpio.OpenPulse),
 		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
+		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
+		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}
