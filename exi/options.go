@@ -56,8 +56,9 @@ type Options struct {
 	// SelfContainedElements are the elements that an encoder writes
 	// self-contained. Not on the wire.
 	SelfContainedElements []Name
-	// KeepFloatDigits keeps trailing zeros of floats: 2340E-2 stays as it is
-	// instead of being reduced to 234E-1. Not on the wire.
+	// KeepFloatDigits keeps trailing zeros of floats, and the sign of a decimal
+	// zero: 2340E-2 stays as it is instead of being reduced to 234E-1. Not on the
+	// wire.
 	KeepFloatDigits bool
 	// Canonical asks the encoder for the choices of Canonical EXI. Not on the wire.
 	Canonical bool

@@ -13,6 +13,7 @@ func optionsOptions() Options {
 	o := DefaultOptions()
 	o.Strict = true
 	o.Schema = optionsSchema()
+	o.KeepFloatDigits = true // −0 is not 0 in the EXI Profile's parameters
 	o.Limits = Limits{Depth: 64, StringLen: 1 << 16, TableOctets: 1 << 20, TableSize: 1 << 12, Events: 1 << 14, Grammars: 1 << 12}
 	return o
 }
@@ -171,7 +172,7 @@ func (p *Profile) decimal(schema bool) string {
 // profileOf reads what decimal wrote.
 func profileOf(v Value) *Profile {
 	p := &Profile{MaximumNumberOfBuiltInElementGrammars: Unbounded, MaximumNumberOfBuiltInProductions: Unbounded}
-	var x parsed
+	x := parsed{keepFloats: true}
 	if !x.setDecimal(v) || x.big != nil || x.bigFr != nil {
 		return nil
 	}

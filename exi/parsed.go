@@ -250,6 +250,16 @@ func (p *parsed) setDecimal(v Value) bool {
 		}
 		return true
 	}
+	if !p.decimalText(v) {
+		return false
+	}
+	if p.n|p.frac == 0 && p.big == nil && p.bigFr == nil && !p.keepFloats {
+		p.neg = false // XML Schema knows one zero
+	}
+	return true
+}
+
+func (p *parsed) decimalText(v Value) bool {
 	s := trimSpace(p.textOf(v))
 	p.neg = false
 	if s != "" && (s[0] == '-' || s[0] == '+') {
