@@ -80,11 +80,11 @@ func TestPowerOnZeroIsNoReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, sim := at(t, 21.5, config)
 		for range 2 {
+			sim.SetFault(0x18, i2c.BrownOut)
 			got, err := d.Read(t.Context(), nil)
 			if err != nil || got[0].Value.String() != "21.5000" {
 				t.Errorf("right after power-on: %v, %v", got, err)
 			}
-			sim.SetFault(0x18, i2c.BrownOut)
 		}
 	})
 }

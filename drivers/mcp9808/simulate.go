@@ -27,10 +27,12 @@ type Slave struct {
 	held      uint16    // temperature register while shut down
 }
 
-// Simulate returns a chip in a room at about 21 °C.
+// Simulate returns a chip in a room at about 21 °C that has had power for a
+// while.
 func Simulate(Config) i2c.Slave {
 	s := &Slave{Temperature: drivers.Drift{Base: 21.4, Amplitude: 1.5, Period: 40 * time.Minute}}
 	s.PowerOn()
+	s.converted = time.Time{}
 	return s
 }
 

@@ -27,6 +27,8 @@ type Client struct {
 	dial   func(ctx context.Context) (Conn, framer, error)
 	turn   chan struct{} // holds one token: the right to use the line
 	closed atomic.Bool
+	life   context.Context // ends with Close
+	end    context.CancelFunc
 
 	// Of the holder of the turn.
 	conn    Conn
@@ -77,7 +79,8 @@ func New(conn Conn, cfg BusConfig, log *slog.Logger) *Client {
 }
 
 func newClient(cfg BusConfig, log *slog.Logger) *Client {
-	return &Client{cfg: cfg, log: log, turn: make(chan struct{}, 1)}
+	life, end := context.WithCancel(context.Background())
+	return &Client{cfg: cfg, log: log, turn: make(chan struct{}, 1), life: life, end: end}
 }
 
 // use takes an open line that comes back by itself.
@@ -96,6 +99,7 @@ func (c *Client) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.end()
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	if c.conn == nil {
@@ -113,6 +117,9 @@ func (c *Client) transact(ctx context.Context, unit byte, pdu []byte, write bool
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.life, func() { cancel(drivers.ErrClosed) })()
 	tries := 1
 	if !write && !c.units[unit].trying() {
 		tries += c.cfg.Retries

@@ -303,6 +303,26 @@ func TestBreakerClosesAgain(t *testing.T) {
 	t.Errorf("the breaker stays open: %v", err)
 }
 
+func TestCloseEndsARunningRequest(t *testing.T) {
+	s := slave.New(map[byte]*modbus.Image{1: modbus.NewImage()})
+	s.SetFault(1, slave.Silent)
+	c := onPTY(t, s, func(b *modbus.BusConfig) { b.Timeout = 20 * time.Second })
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.ReadRegisters(context.Background(), 1, modbus.Holdings, 0, 1)
+		done <- err
+	}()
+	time.Sleep(30 * time.Millisecond)
+	start := time.Now()
+	_ = c.Close()
+	if err := <-done; !errors.Is(err, drivers.ErrClosed) {
+		t.Errorf("%v, want ErrClosed", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}
+
 func TestUnitAddressesOfASerialLine(t *testing.T) {
 	c := onPTY(t, slave.New(nil), nil)
 	for _, u := range []int{0, 248, 255, -1, 256} {
