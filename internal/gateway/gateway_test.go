@@ -185,6 +185,22 @@ func TestReadThroughSession(t *testing.T) {
 	}
 }
 
+// A group has nothing of its own; reading it reads its parts.
+func TestGroupIsReadByItsParts(t *testing.T) {
+	text := strings.Replace(basicConfig, "  - id: air\n", "  - {id: hall, kind: group, label: Hall}\n  - id: air\n    parent: hall\n", 1)
+	r := newRig(t, text)
+	got := r.ask("boss@example.org/pc", "get", "<req xmlns='urn:xmpp:iot:sensordata' seqnr='7' all='true'><node nodeId='hall'/></req>", "done=")
+	if !strings.Contains(got, "Temperature") || strings.Contains(got, "pump") || strings.Contains(got, "failure") {
+		t.Errorf("got\n%s", got)
+	}
+	if err := r.reload(strings.Replace(text, "label: Hall", "label: Foyer", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Status(); s.Gateway.Nodes[0].Label != "Foyer" || !s.Healthy {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestSwitchThroughSession(t *testing.T) {
 	r := newRig(t, basicConfig)
 	line := r.hw.bench.line("chip:1")

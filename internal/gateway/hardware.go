@@ -65,6 +65,9 @@ func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node)
 	if err != nil {
 		return err
 	}
+	if k.branch {
+		return nil
+	}
 	d := &opened{node: *n, print: printOf(cfg, n, k), simulated: simulated(cfg, n, k)}
 	d.bus = k.shared
 	if n.Bus != "" {
@@ -120,12 +123,12 @@ func (h *hardware) closeAll() error {
 
 // same tells whether the open device of a node serves a new configuration too.
 func (h *hardware) same(cfg *config.Config, n *config.Node) bool {
-	d := h.devices[n.ID]
-	if d == nil {
-		return false
-	}
 	k, err := findKind(n.Kind)
-	return err == nil && reflect.DeepEqual(d.print, printOf(cfg, n, k))
+	d := h.devices[n.ID]
+	if err == nil && k.branch {
+		return d == nil // there is nothing to open
+	}
+	return err == nil && d != nil && reflect.DeepEqual(d.print, printOf(cfg, n, k))
 }
 
 // reopenEvery is the least time between two tries to open a device.

@@ -29,6 +29,8 @@ type kind struct {
 	// one after the other; empty: nothing, or the bus that the configuration
 	// names.
 	shared string
+	// branch tells that there is no device.
+	branch bool
 	// simulable tells that env can simulate what the device sits on.
 	simulable bool
 }
@@ -104,6 +106,17 @@ func thermometer[C any, D described](name, doc string, open func(context.Context
 		return device(open(ctx, e.oneWire(reflect.ValueOf(c).FieldByName("ID").String()), c))
 	}
 	return k.describing()
+}
+
+// noConfig is the configuration of kinds that have none.
+type noConfig struct{}
+
+// branch is a node without a device.
+func branch(name, doc string) kind {
+	k := base[noConfig](name, doc, "")
+	k.branch = true
+	k.Channels = func(any) ([]config.Channel, bool) { return nil, true }
+	return k
 }
 
 // talker is an instrument with a serial port of its own; its configuration has

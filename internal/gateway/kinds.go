@@ -41,6 +41,7 @@ func kinds() []kind {
 		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
+		branch("group", "no device: a node that others are part of, read together"),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}
 }

@@ -17,15 +17,15 @@ func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
 	var nodes []node.Node
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
-		d := h.devices[n.ID]
-		if d == nil {
-			return nil, fmt.Errorf("node %s has no device", n.ID)
-		}
-		out := node.Node{Ref: node.Ref{ID: n.ID}, Label: n.Label, Device: n.ID}
+		out := node.Node{Ref: node.Ref{ID: n.ID}, Label: n.Label}
 		if n.Parent != "" {
 			out.Parent = node.Ref{ID: n.Parent}
 		}
-		out.Fields, out.Parameters = shown(n, d.Device.(described).Channels())
+		// A branch has no device.
+		if d := h.devices[n.ID]; d != nil {
+			out.Device = n.ID
+			out.Fields, out.Parameters = shown(n, d.Device.(described).Channels())
+		}
 		nodes = append(nodes, out)
 	}
 	t, err := node.NewTree(nodes)
@@ -78,6 +78,9 @@ func sensorDevices(cfg *config.Config, h *hardware) map[string]sensors.Device {
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
 		d := h.devices[n.ID]
+		if d == nil {
+			continue
+		}
 		// Between two polls requests get the latest reading, also while the next
 		// poll is under way.
 		out[n.ID] = sensors.Device{Device: d.Device, Bus: d.bus, Interval: n.Interval, Timeout: n.Timeout, Fresh: n.Interval + n.Timeout}
