@@ -191,14 +191,8 @@ func (s *Service) present(n *node.Node, p *node.Parameter) (text string, ok bool
 	if !ok || !rd.Fresh(s.cfg.Now()) {
 		return "", false
 	}
-	text = lexicalForm(rd.Value)
-	if rd.Value.Kind() != p.Kind {
-		// Only where the text is one of the parameter's own type (R30).
-		if _, err := parseText(p.Kind, text, s.cfg.Location); err != nil {
-			return "", false
-		}
-	}
-	return text, true
+	v, ok := Convert(rd.Value, p.Kind, s.cfg.Location)
+	return lexicalForm(v), ok
 }
 
 // AppendEvents writes the form: fields first, as the schema has them, then the

@@ -244,6 +244,27 @@ func Test0323R17R19R50_FiltersWhatWasNotAsked(t *testing.T) {
 	})
 }
 
+// A field of several types has all of them: it is there for a request of any,
+// and says what else it is.
+func Test0323R21_SeveralTypesOnAField(t *testing.T) {
+	for _, c := range []struct {
+		ask  node.Types
+		want int
+	}{{node.Status, 1}, {node.HistoricalDay, 1}, {node.HistoricalHour, 1}, {node.Momentary, 0}, {node.HistoricalMonth, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			s, cl := newScript(t)
+			s.reply = func(q string) (string, error) {
+				s.send(thing, fieldsMsg(s.seqIn(q), "done='true'", "2026-01-01T00:00:00Z", numeric("t", "1", "status='true' historicalDay='1'")))
+				return accepted(s.seqIn(q)), nil
+			}
+			r, err := cl.Read(t.Context(), addr(thing), Request{Types: c.ask})
+			if err != nil || len(r.Items) != c.want || c.want == 1 && r.Items[0].Types != node.Status|node.HistoricalDay {
+				t.Errorf("%v: %+v %v", c.ask, r, err)
+			}
+		})
+	}
+}
+
 // R04: numbers in use are skipped, also past the wrap (D18).
 func Test0323R04_SequenceNumbers(t *testing.T) {
 	c := NewClient(ClientConfig{})

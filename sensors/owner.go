@@ -174,24 +174,17 @@ func (o *owner) read(ctx context.Context, u *unit, buf []drivers.Sample) []drive
 	rctx, cancel := context.WithTimeout(ctx, u.timeout())
 	samples, err := u.dev.Device.Read(rctx, buf)
 	cancel()
+	if err != nil {
+		samples = samples[:0] // the device failed as a whole
+	}
 	now := o.svc.cfg.Now()
 	bad := outcome(samples, err)
 	if bad != nil && ctx.Err() != nil {
 		bad = errStopped
 	}
 
-	o.mu.Lock()
-	nodes := u.nodes
-	o.mu.Unlock()
 	if bad != errStopped {
-		extra := o.svc.clockFlag()
-		for _, n := range nodes {
-			if err != nil || len(samples) == 0 {
-				o.svc.cfg.Live.FailAll(n, now, bad)
-			} else {
-				o.svc.cfg.Live.PutSamples(n, samples, extra, u.maxAge())
-			}
-		}
+		o.publish(u, samples, bad, now)
 	}
 
 	o.mu.Lock()
@@ -220,6 +213,20 @@ func (o *owner) read(ctx context.Context, u *unit, buf []drivers.Sample) []drive
 	o.mu.Unlock()
 	o.report(u.name, bad, hadErr, wasOpen, nowOpen)
 	return samples[:0]
+}
+
+// publish stores a reading for every node that the device serves.
+func (o *owner) publish(u *unit, samples []drivers.Sample, bad error, now time.Time) {
+	o.mu.Lock()
+	nodes := u.nodes
+	o.mu.Unlock()
+	for _, n := range nodes {
+		if len(samples) == 0 {
+			o.svc.cfg.Live.FailAll(n, now, bad)
+		} else {
+			o.svc.cfg.Live.PutSamples(n, samples, o.svc.clockFlag(), u.maxAge())
+		}
+	}
 }
 
 // report logs when a device starts failing, is left alone, and is back: not
