@@ -355,11 +355,9 @@ func (d *decoder) chars(dst []byte, n uint64) ([]byte, error) {
 	}
 	left := int(n)
 	for left > 0 {
-		if left >= 8 {
-			var k int
-			dst, k = d.r.ASCII(dst, left)
-			left -= k
-		}
+		var k int
+		dst, k = d.r.ASCII(dst, left)
+		left -= k
 		for i := min(left, 8); i > 0; i-- {
 			c := d.r.Bits(8)
 			if c >= 0x80 {

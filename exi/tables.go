@@ -1,7 +1,7 @@
 package exi
 
 import (
-	"hash/maphash"
+	"encoding/binary"
 	"math/bits"
 	"unsafe"
 )
@@ -330,12 +330,22 @@ func (t *encodeNames) dropPrefix(uri int32) {
 }
 
 // nameCache gives decoders interned names without interning anew: it outlives
-// bodies and is emptied when it grows too large.
+// bodies. A name that another one displaced is interned again.
 type nameCache struct {
-	seed maphash.Seed
-	m    map[uint64]cachedName
-	uris map[string]string
+	slots *[cachedNames]cachedName
+	uris  map[string]string
 }
+
+type cachedName struct {
+	name  Name
+	space string
+	local string
+}
+
+const (
+	cachedNames = 256
+	cachedURIs  = 256
+)
 
 // uri returns s as a string that lasts.
 func (c *nameCache) uri(s []byte) string {
@@ -346,35 +356,32 @@ func (c *nameCache) uri(s []byte) string {
 	if len(u) > 1024 {
 		return u
 	}
-	if c.uris == nil || len(c.uris) >= maxCachedNames/16 {
+	if c.uris == nil || len(c.uris) >= cachedURIs {
 		c.uris = make(map[string]string)
 	}
 	c.uris[u] = u
 	return u
 }
 
-type cachedName struct {
-	name  Name
-	space string
-	local string
-}
-
-const maxCachedNames = 4096
-
 func (c *nameCache) intern(space string, local []byte) (Name, string) {
-	if c.m == nil {
-		c.seed = maphash.MakeSeed()
-		c.m = make(map[uint64]cachedName)
+	if c.slots == nil {
+		c.slots = new([cachedNames]cachedName)
 	}
-	h := maphash.Bytes(c.seed, local)*31 + maphash.String(c.seed, space)
-	if e, ok := c.m[h]; ok && e.local == string(local) && e.space == space {
+	h := uint64(len(local))
+	p := local
+	for ; len(p) >= 8; p = p[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(p)) * 0x9E3779B97F4A7C15
+		h ^= h >> 32
+	}
+	for _, b := range p {
+		h = (h ^ uint64(b)) * 0x9E3779B97F4A7C15
+	}
+	h ^= uint64(uintptr(unsafe.Pointer(unsafe.StringData(space)))) >> 4
+	e := &c.slots[(h*0x9E3779B97F4A7C15)>>56]
+	if e.local == string(local) && e.space == space && e.name != (Name{}) {
 		return e.name, e.local
 	}
 	l := string(local)
-	e := cachedName{name: N(space, l), space: space, local: l}
-	if len(c.m) >= maxCachedNames {
-		clear(c.m)
-	}
-	c.m[h] = e
+	*e = cachedName{name: N(space, l), space: space, local: l}
 	return e.name, l
 }

@@ -262,7 +262,8 @@ const highBits = 0x8080808080808080
 
 // ASCII appends at most n characters that are encoded as single octets below
 // 0x80, eight at a time, and returns how many there were. It stops short of n
-// at the first other character and near the end of the buffered input.
+// at the first eight with another character among them and near the end of the
+// buffered input.
 func (r *Reader) ASCII(dst []byte, n int) ([]byte, int) {
 	if r.err != nil {
 		return dst, 0
@@ -270,14 +271,16 @@ func (r *Reader) ASCII(dst []byte, n int) ([]byte, int) {
 	s := r.off - int((r.n+7)>>3)
 	shift := (8 - r.n&7) & 7
 	got := 0
-	for n-got >= 8 && s+9 <= len(r.buf) {
+	for got < n && s+9 <= len(r.buf) {
 		w := binary.BigEndian.Uint64(r.buf[s:])<<shift | uint64(r.buf[s+8])>>(8-shift)
-		if w&highBits != 0 {
+		k := min(n-got, 8)
+		if w&(highBits<<(8*uint(8-k))) != 0 {
 			break
 		}
 		dst = binary.BigEndian.AppendUint64(dst, w)
-		s += 8
-		got += 8
+		dst = dst[:len(dst)-8+k]
+		s += k
+		got += k
 	}
 	if got > 0 {
 		r.off, r.n, r.reg = s, 0, 0
