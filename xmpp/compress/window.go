@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,49 +13,38 @@ import (
 	"postern/exi"
 )
 
-// window keeps one raw DEFLATE stream per direction over byte-aligned bodies:
+// window keeps one raw DEFLATE stream per direction over byte-aligned bodies.
 //
-//	┌──────────────┬──────────────────────────────────────────────┐
-//	│ length (LEB) │ DEFLATE blocks, flushed, without 00 00 FF FF │
-//	└──────────────┴──────────────────────────────────────────────┘
+// Each body is flushed to an octet boundary and loses the length of the empty
+// stored block that the flush ends with, 00 00 FF FF; the three bits of the
+// block's header remain. Nothing says where a body ends but the body: when its
+// grammar has come to the end, a stored block is the flush; when it wants more,
+// the block has its length and content.
 //
-// Each body is flushed to an octet boundary and loses the empty stored block
-// that the flush ends with (as RFC 7692 §7.2.1 does); the length in front, seven
-// bits an octet, least significant first, says where it ends.
+//	bits    … symbols, end of block │ 000 │ padding │ next body …
 type window struct {
-	limit int // octets of one body, before and after
-
 	raw  []byte       // a body before DEFLATE
 	buf  bytes.Buffer // what the deflater writes
 	comp *flate.Writer
 
-	packed  []byte
-	plain   []byte
-	dict    []byte // the last octets that were inflated
-	inflate io.ReadCloser
+	in  inflater
+	pos int           // how far the body has been read
+	mem *bufio.Reader // of a window's Read
+	err error         // of the inflater
 }
 
-const (
-	windowSize = 32 << 10
-	// tail is what a flush ends with; last ends the stream, so that the
-	// inflater reports a clean end of each body.
-	tail = "\x00\x00\xff\xff"
-	last = "\x01\x00\x00\xff\xff"
-)
-
-var errWindow = errors.New("compress: the kept window is broken")
+// tail is what a flush ends with.
+const tail = "\x00\x00\xff\xff"
 
 func newWindow(lim exi.Limits) (*window, error) {
-	w := &window{limit: int(lim.Octets)}
-	if w.limit <= 0 || w.limit > 16<<20 {
-		w.limit = 16 << 20
+	w := &window{in: inflater{limit: int(lim.Octets)}}
+	if w.in.limit <= 0 || w.in.limit > 16<<20 {
+		w.in.limit = 16 << 20
 	}
+	w.mem = bufio.NewReaderSize(w, 512)
 	var err error
-	if w.comp, err = flate.NewWriter(&w.buf, flate.BestCompression); err != nil {
-		return nil, err
-	}
-	w.inflate = flate.NewReader(bytes.NewReader(nil))
-	return w, nil
+	w.comp, err = flate.NewWriter(&w.buf, flate.BestCompression)
+	return w, err
 }
 
 func (w *window) resetWrite() {
@@ -64,7 +52,7 @@ func (w *window) resetWrite() {
 	w.comp.Reset(&w.buf)
 }
 
-func (w *window) resetRead() { w.dict = w.dict[:0] }
+func (w *window) resetRead() { w.in.reset() }
 
 // append encodes d and appends the packed body. A body that cannot be encoded
 // leaves the window as it was.
@@ -80,70 +68,44 @@ func (w *window) append(dst []byte, enc *exi.Encoder, d *exi.Doc) ([]byte, error
 	if err != nil {
 		return dst, fmt.Errorf("compress: deflate: %w", err)
 	}
-	body := bytes.TrimSuffix(w.buf.Bytes(), []byte(tail))
-	dst = binary.AppendUvarint(dst, uint64(len(body)))
-	return append(dst, body...), nil
+	return append(dst, bytes.TrimSuffix(w.buf.Bytes(), []byte(tail))...), nil
 }
 
 // decode reads and unpacks one body and decodes it into d.
 func (w *window) decode(r *bufio.Reader, dec *exi.Decoder, d *exi.Doc) error {
-	n, err := binary.ReadUvarint(r)
-	if err != nil {
-		return err
+	w.in.begin(r)
+	w.pos, w.err = w.in.start, w.in.upToStored()
+	w.mem.Reset(w)
+	err := w.err
+	if err == nil {
+		err = dec.Decode(w.mem, d)
 	}
-	if n > uint64(w.limit) {
-		return &exi.Error{Op: "decode", Err: fmt.Errorf("%w: a body of %d octets, limit %d", exi.ErrLimit, n, w.limit)}
+	if w.err != nil { // more telling than that the decoder had no octets
+		err = w.err
 	}
-	w.packed = append(w.packed[:0], make([]byte, n)...)
-	if _, err := io.ReadFull(r, w.packed); err != nil {
-		return err
+	if rest := w.mem.Buffered() + len(w.in.out) - w.pos; err == nil && rest > 0 {
+		err = fmt.Errorf("%w: %d octets behind a body", errWindow, rest)
 	}
-	if err := w.unpack(); err != nil {
-		return &exi.Error{Op: "decode", Err: fmt.Errorf("%w: %w", exi.ErrFormat, err)}
-	}
-	rest, err := dec.DecodeBytes(w.plain, d)
-	if err == nil && len(rest) > 0 {
-		err = &exi.Error{Op: "decode", Err: fmt.Errorf("%w: %d octets behind a body", exi.ErrFormat, len(rest))}
+	if errors.Is(err, errWindow) {
+		err = &exi.Error{Op: "decode", Err: fmt.Errorf("%w: %w", exi.ErrFormat, err)}
 	}
 	return err
 }
 
-func (w *window) unpack() error {
-	w.packed = append(append(w.packed, tail...), last...)
-	if err := w.inflate.(flate.Resetter).Reset(bytes.NewReader(w.packed), w.dict); err != nil {
-		return err
-	}
-	w.plain = w.plain[:0]
-	for {
-		if len(w.plain) == cap(w.plain) {
-			w.plain = append(w.plain, 0)[:len(w.plain)]
-		}
-		n, err := w.inflate.Read(w.plain[len(w.plain):cap(w.plain)])
-		w.plain = w.plain[:len(w.plain)+n]
-		if len(w.plain) > w.limit {
-			return fmt.Errorf("%w: inflates to more than %d octets", errWindow, w.limit)
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
+// Read gives the decoder what was unpacked. That it wants more says that the
+// stored block that was met belongs to the body.
+func (w *window) Read(p []byte) (int, error) {
+	if w.pos == len(w.in.out) && w.err == nil {
+		if w.err = w.in.stored(); w.err == nil {
+			w.err = w.in.upToStored()
 		}
 	}
-	w.remember(w.plain)
-	return nil
-}
-
-// remember keeps the last octets of what was inflated.
-func (w *window) remember(p []byte) {
-	if len(p) >= windowSize {
-		w.dict = append(w.dict[:0], p[len(p)-windowSize:]...)
-		return
+	if w.err != nil {
+		return 0, w.err
 	}
-	if drop := len(w.dict) + len(p) - windowSize; drop > 0 {
-		w.dict = append(w.dict[:0], w.dict[drop:]...)
-	}
-	w.dict = append(w.dict, p...)
+	n := copy(p, w.in.out[w.pos:])
+	w.pos += n
+	return n, nil
 }
 
 // isConnection tells faults of the connection from those of what came over it.
