@@ -157,7 +157,7 @@ func (l *loader) channels(n *node, path string, nd *Node, kind *Kind) {
 			}
 		}
 	}
-	l.ruleNames(n, path, all, writable)
+	l.ruleNames(n, path, nd, all, writable)
 	l.calibrations(n, path, nd, writable)
 	if list := n.get("writable"); list != nil {
 		for _, item := range list.items {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"slices"
 	"time"
 )
@@ -37,14 +38,22 @@ func (n *NodeKeys) shownName(channel string) string {
 	return channel
 }
 
-// ruleNames checks that rules are about channels that can be switched.
-func (l *loader) ruleNames(n *node, path string, all, writable []string) {
+// ruleNames checks that rules are about channels that can be switched, and
+// what the tags cannot say about them.
+func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable []string) {
 	rules := n.get("rules")
 	if rules == nil {
 		return
 	}
+	safe := reflect.Indirect(reflect.ValueOf(nd.Config)).FieldByName("Safe").IsValid()
 	for _, k := range rules.keys {
+		r := nd.Rules[k.text]
+		at := join(path, "rules."+k.text)
 		switch {
+		case slices.Contains(writable, k.text) && !safe && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
+			l.add(k, at, "max_on, link_lost and interlocks need a safe state, which "+nd.Kind+" does not have", "leave them out")
+		case r.MaxOn > 0 && r.MaxOn < r.MinOn:
+			l.add(k, at, "max_on is shorter than min_on", "change one of the two")
 		case slices.Contains(writable, k.text):
 		case slices.Contains(all, k.text):
 			l.add(k, join(path, "rules"), "the channel "+quote(k.text)+" cannot be switched", suggest("", writable))
