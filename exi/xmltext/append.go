@@ -183,8 +183,15 @@ func (w *appender) attr(e *exi.Event) error {
 		w.dst = append(w.dst, ':')
 		w.fresh++
 	}
+	from := len(w.dst) - 1
+	for w.dst[from] != ' ' {
+		from--
+	}
 	w.dst = append(w.dst, q.Local...)
 	w.dst = append(w.dst, '=', '\'')
+	if space, _, local, ok := e.Value.Name(); ok {
+		return w.nameAttr(from, space, local, e.Value)
+	}
 	if err := w.value(e.Value, true); err != nil {
 		return err
 	}
@@ -233,6 +240,12 @@ func (w *appender) text(v exi.Value) error {
 
 func (w *appender) value(v exi.Value, inAttr bool) error {
 	switch {
+	case v.Kind() == exi.NameRef:
+		s := v.String()
+		if inAttr {
+			return w.escapeAttr(s)
+		}
+		return w.escapeText(s)
 	case v.Kind() != exi.Lexical:
 		// The lexical forms of the types hold nothing to be escaped.
 		w.dst = v.AppendText(w.dst)

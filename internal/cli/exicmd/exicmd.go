@@ -108,6 +108,8 @@ func (c *command) open(stdin io.Reader, stdout io.Writer, do func(*command) erro
 	if err != nil {
 		return err
 	}
+	info, err := f.Stat()
+	regular := err == nil && info.Mode().IsRegular() // never a device or a pipe
 	w := bufio.NewWriter(f)
 	c.w = w
 	err = do(c)
@@ -117,7 +119,7 @@ func (c *command) open(stdin io.Reader, stdout io.Writer, do func(*command) erro
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if err != nil {
+	if err != nil && regular {
 		_ = os.Remove(c.out)
 	}
 	return err

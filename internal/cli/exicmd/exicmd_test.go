@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postern/exi/exitest"
@@ -92,6 +93,25 @@ func TestFailureLeavesNoFile(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("half an output file was left")
+	}
+}
+
+// What is no regular file must survive a failure: it was not made here.
+func TestFailureLeavesPipes(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(out, 0o600); err != nil {
+		t.Skip(err)
+	}
+	r, err := os.OpenFile(out, os.O_RDWR, 0) // so that opening it does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if code, _, _ := run("\x00", "decode", "-", out); code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	if _, err := os.Stat(out); err != nil {
+		t.Errorf("the pipe is gone: %v", err)
 	}
 }
 
