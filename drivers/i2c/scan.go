@@ -55,12 +55,12 @@ func rules() []rule {
 		{kind: "tmp102", chip: "TMP102", lo: 0x48, hi: 0x4b, reg: []byte{0x01}, want: []byte{0x60, 0xa0}, mask: []byte{0x60, 0x0f}},
 		{kind: "ads1115", chip: "ADS1115", lo: 0x48, hi: 0x4b, reg: []byte{0x01}, want: []byte{0x85, 0x83}},
 		{kind: "ina219", chip: "INA219", lo: 0x40, hi: 0x4f, reg: []byte{0x00}, want: []byte{0x39, 0x9f}},
-		id("", "INA226", 0x40, 0x4f, 0xfe, 0x54, 0x49),
+		id("ina226", "INA226", 0x40, 0x4f, 0xfe, 0x54, 0x49),
 		{kind: "aht20", chip: "AHT20", lo: 0x38, hi: 0x38},
 		{chip: "BH1750 light sensor", lo: 0x23, hi: 0x23},
 		{chip: "PCF8574 or MCP23017 port expander", lo: 0x20, hi: 0x27},
 		{chip: "DS3231 or other clock", lo: 0x68, hi: 0x68},
-		{chip: "SCD30 carbon dioxide sensor", lo: 0x61, hi: 0x61},
+		{kind: "scd30", chip: "SCD30", lo: 0x61, hi: 0x61, reg: []byte{0xd1, 0x00}, n: 3, check: words(1)},
 		{chip: "SCD4x carbon dioxide sensor", lo: 0x62, hi: 0x62},
 		{chip: "SGP30 air quality sensor", lo: 0x58, hi: 0x58},
 		{chip: "SSD1306 display", lo: 0x3c, hi: 0x3d},
@@ -81,16 +81,18 @@ type ScanOptions struct {
 	Driven func(addr int) bool
 	// Progress is called before each address.
 	Progress func(addr int)
-	// Deep also asks chips at 0x48 to 0x4f for their identity. A PCF8591 there
-	// takes the register number for a command that switches its analogue
-	// output off, so that this is for buses without one.
+	// Deep also asks chips at 0x48 to 0x4f and 0x60 to 0x67 for their identity.
+	// There a PCF8591 or a MCP4725 may take the register number for a command
+	// that moves its analogue output, so that this is for buses without one.
 	Deep bool
 }
 
 // asks tells whether a chip at addr may be asked for its identity, which is
 // done by writing a register number. Ports that take any octet for their
 // outputs are at 0x20 to 0x27 and 0x38 to 0x3f, where no rule asks.
-func (o ScanOptions) asks(addr int) bool { return o.Deep || addr < 0x48 || addr > 0x4f }
+func (o ScanOptions) asks(addr int) bool {
+	return o.Deep || addr&^7 != 0x48 && addr&^7 != 0x60
+}
 
 // Scan asks every address for one octet and what answers for its identity.
 // Nothing is written but register numbers that have no effect on the chips that

@@ -1,0 +1,79 @@
+package ina226
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Address: 0x40, Shunt: "0.1", MaxCurrent: "0.8"}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+		sim = i2c.NewSim("sim")
+		sim.Attach(0x40, Simulate(config))
+		d, err := Open(t.Context(), sim, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}, drivertest.Options{
+		Break: func(broken bool) {
+			sim.SetFault(0x40, i2c.Healthy)
+			if broken {
+				sim.SetFault(0x40, i2c.Dead)
+			}
+		},
+		Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x40, i2c.Late) },
+	})
+}
+
+// SBOS547, 7.5: 10 A at 2 mΩ and 11.98 V with a step of 1 mA are a calibration
+// of 2560, a current of 10000 steps and a power of 119.8 W (4792 × 25 mW).
+func TestDataSheetExample(t *testing.T) {
+	cfg := Config{Address: 0x40, Shunt: "0.002", MaxCurrent: "20"}
+	p, err := cfg.plan()
+	if err != nil || p.calibration != 2560 || p.lsb != drivers.Num(1, -3) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	s := Simulate(cfg).(*Slave)
+	s.Voltage, s.Current = drivers.Drift{Base: 11.98}, drivers.Drift{Base: 10}
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x40, s)
+	d, err := Open(t.Context(), sim, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Read(t.Context(), nil)
+	if err != nil || got[0].Value.String() != "11.98000" || got[1].Value.String() != "10.000" || got[2].Value.String() != "119.800" {
+		t.Errorf("%v, %v", got, err)
+	}
+	sim.SetFault(0x40, i2c.BrownOut)
+	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
+		t.Errorf("after a brown-out: %v, %v", got, err)
+	}
+	s.Current = drivers.Drift{Base: 40}
+	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrRange) {
+		t.Errorf("beyond the range: %v", err)
+	}
+	s.Current = drivers.Drift{Base: -1.5}
+	if got, err := d.Read(t.Context(), nil); err != nil || got[1].Value.String() != "-1.500" {
+		t.Errorf("backwards: %v, %v", got, err)
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, c := range []Config{
+		{Address: 0x50, Shunt: "0.1", MaxCurrent: "0.5"}, {Address: 0x40, Shunt: "0", MaxCurrent: "1"},
+		{Address: 0x40, Shunt: "0.1", MaxCurrent: "1"}, {Address: 0x40, Shunt: "x", MaxCurrent: "1"}, {Address: 0x40, Shunt: "0.1", MaxCurrent: "-1"},
+	} {
+		if c.Validate() == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}

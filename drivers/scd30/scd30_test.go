@@ -1,0 +1,102 @@
+package scd30
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Address: 0x61, Interval: 2 * time.Second}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x61, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x61, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x61, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x61, i2c.Late) },
+			})
+		})
+	}
+}
+
+// The interface description's example of an answer, with its checksums.
+func TestExampleOfTheDescription(t *testing.T) {
+	w, err := i2c.CheckedWords([]byte{
+		0x43, 0xdb, 0xcb, 0x8c, 0x2e, 0x8f, 0x41, 0xd9, 0x70, 0xe7, 0xff, 0xf5, 0x42, 0x43, 0xbf, 0x3a, 0x1b, 0x74,
+	}, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(w, time.Now())
+	if err != nil || got[0].Value.String() != "439.1" || got[1].Value.String() != "27.24" || got[2].Value.String() != "48.81" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Simulate(config).(*Slave)
+		s.PowerOn()
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x61, s)
+		d, err := Open(t.Context(), sim, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrTimeout) {
+			t.Errorf("before the first measurement: %v, %v", got, err)
+		}
+		time.Sleep(3 * time.Second)
+		first, err := d.Read(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := d.Read(t.Context(), nil)
+		if err != nil || again[0] != first[0] {
+			t.Errorf("between two measurements: %v, %v", again, err)
+		}
+		time.Sleep(2 * time.Second)
+		if next, err := d.Read(t.Context(), nil); err != nil || next[0].Time.Equal(first[0].Time) {
+			t.Errorf("after the next one: %v, %v", next, err)
+		}
+		s.mu.Lock()
+		s.next = time.Time{} // it stopped
+		s.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrTimeout) {
+			t.Errorf("a chip that stopped: %v, %v", got, err)
+		}
+		_, _ = d.Read(t.Context(), nil) // starts it
+		time.Sleep(3 * time.Second)
+		if got, err := d.Read(t.Context(), nil); err != nil {
+			t.Errorf("not started again: %v, %v", got, err)
+		}
+	})
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, d := range []time.Duration{0, time.Second, 2500 * time.Millisecond, time.Hour} {
+		if (Config{Interval: d}).Validate() == nil {
+			t.Errorf("%v was accepted", d)
+		}
+	}
+}
