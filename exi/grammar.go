@@ -268,16 +268,14 @@ func (s *state) follow(p *prod) *state {
 // number. Their memory is kept for the next body.
 type builtins struct {
 	b      *bound
-	byName []*state // StartTagContent
-	used   []int32
+	named  nameSet
+	states []*state // StartTagContent, by position in named
 	spare  []*state
 }
 
 func (g *builtins) get(name int32) *state {
-	if int(name) < len(g.byName) {
-		if s := g.byName[name]; s != nil {
-			return s
-		}
+	if i, ok := g.named.find(name); ok {
+		return g.states[i]
 	}
 	return nil
 }
@@ -292,29 +290,25 @@ func (g *builtins) create(name int32) *state {
 		c.content = c
 		s = &state{learns: learningElement, start: true, esc: g.b.startTagContent, content: c}
 	}
-	for int(name) >= len(g.byName) {
-		g.byName = append(g.byName, nil)
-	}
-	g.byName[name] = s
-	g.used = append(g.used, name)
+	g.named.add(name)
+	g.states = append(g.states, s)
 	return s
 }
 
 // dropLast takes back the latest create.
 func (g *builtins) dropLast() {
-	name := g.used[len(g.used)-1]
-	g.used = g.used[:len(g.used)-1]
-	g.spare = append(g.spare, g.byName[name])
-	g.byName[name] = nil
+	last := len(g.states) - 1
+	g.spare = append(g.spare, g.states[last])
+	g.states = g.states[:last]
+	g.named.names = g.named.names[:last]
 }
 
 func (g *builtins) reset() {
-	for _, name := range g.used {
-		s := g.byName[name]
+	for _, s := range g.states {
 		s.forget()
 		s.content.forget()
-		g.byName[name] = nil
-		g.spare = append(g.spare, s)
 	}
-	g.used = g.used[:0]
+	g.spare = append(g.spare, g.states...)
+	g.states = g.states[:0]
+	g.named.reset()
 }

@@ -150,6 +150,34 @@ func (t *nameTables) addPrefix(uri int32, prefix string) {
 // size is the number of entries added.
 func (t *nameTables) size() int { return len(t.own) + len(t.uris) - len(t.init.uris) }
 
+// nameSet numbers the names that a body uses from 0, in the order of their
+// use: what is kept per name then takes room for those only. Emptying it costs
+// nothing, since an entry of at counts only while names confirms it.
+type nameSet struct {
+	at    []int32
+	names []int32
+}
+
+func (s *nameSet) find(name int32) (int, bool) {
+	if int(name) >= len(s.at) {
+		return 0, false
+	}
+	i := int(s.at[name])
+	return i, i < len(s.names) && s.names[i] == name
+}
+
+func (s *nameSet) add(name int32) int {
+	if n := int(name) + 1; n > len(s.at) {
+		s.at = append(s.at, make([]int32, n-len(s.at))...)
+	}
+	i := len(s.names)
+	s.at[name] = int32(i)
+	s.names = append(s.names, name)
+	return i
+}
+
+func (s *nameSet) reset() { s.names = s.names[:0] }
+
 // nameMap finds the number of a Name by the address behind its handle. Entries
 // of an earlier generation count as absent, so that emptying it costs nothing.
 type nameMap struct {

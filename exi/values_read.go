@@ -3,10 +3,10 @@ package exi
 // decodeValues are the value partitions of a decoder: found by compact
 // identifier.
 type decodeValues struct {
-	gen      uint32
 	ents     []decodedValue
 	next     int // globalID
-	locals   []localList
+	named    nameSet
+	lists    []localList // by position in named
 	capacity int
 	maxLen   int
 	arena    stringArena
@@ -23,24 +23,18 @@ type decodedValue struct {
 // tables forget values in the order they came, so those that are unassigned
 // are always the first: first counts them and they take no room.
 type localList struct {
-	gen   uint32
 	first int32
 	ids   []int32
 }
 
 func (t *decodeValues) setup(o *Options) {
-	t.gen = 1
 	t.capacity, t.maxLen = o.ValuePartitionCapacity, o.ValueMaxLength
 }
 
 // reset empties the partitions. Values read before stay valid: the arena is
 // given up, not reused.
 func (t *decodeValues) reset() {
-	t.gen++
-	if t.gen == 0 {
-		clear(t.locals)
-		t.gen = 1
-	}
+	t.named.reset()
 	clear(t.ents)
 	t.ents = t.ents[:0]
 	t.next, t.octets = 0, 0
@@ -48,21 +42,24 @@ func (t *decodeValues) reset() {
 }
 
 func (t *decodeValues) list(name int32) *localList {
-	for int(name) >= len(t.locals) {
-		t.locals = append(t.locals, localList{})
+	i, ok := t.named.find(name)
+	if !ok {
+		i = t.named.add(name)
+		if i == len(t.lists) {
+			t.lists = append(t.lists, localList{})
+		}
+		l := &t.lists[i]
+		l.first, l.ids = 0, l.ids[:0]
 	}
-	l := &t.locals[name]
-	if l.gen != t.gen {
-		l.gen, l.first, l.ids = t.gen, 0, l.ids[:0]
-	}
-	return l
+	return &t.lists[i]
 }
 
 func (t *decodeValues) localCount(name int32) int {
-	if int(name) >= len(t.locals) || t.locals[name].gen != t.gen {
+	i, ok := t.named.find(name)
+	if !ok {
 		return 0
 	}
-	l := &t.locals[name]
+	l := &t.lists[i]
 	return int(l.first) + len(l.ids)
 }
 

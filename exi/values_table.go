@@ -5,25 +5,19 @@ import (
 	"strings"
 )
 
-// localPart is what a value partition of one name comes to in an encoder: how
-// many compact identifiers it has given out.
-type localPart struct {
-	gen uint32
-	n   int32
-}
-
 // encodeValues are the value partitions of an encoder (EXI 1.0 §7.3.3). Each
 // string is in the global partition and in the one of the name it was first
-// seen with. Buckets and counts of an earlier generation count as empty.
+// seen with. Buckets of an earlier generation count as empty.
 type encodeValues struct {
 	seed     maphash.Seed
 	gen      uint32
 	heads    []valueHead
 	ents     []valueEntry
 	next     int // globalID
-	locals   []localPart
-	capacity int // Unbounded or entries
-	maxLen   int // Unbounded or characters
+	named    nameSet
+	locals   []int32 // compact identifiers given out, by position in named
+	capacity int     // Unbounded or entries
+	maxLen   int     // Unbounded or characters
 	noLocals bool
 	arena    stringArena
 	octets   int
@@ -54,9 +48,9 @@ func (t *encodeValues) reset() {
 	t.gen++
 	if t.gen == 0 {
 		clear(t.heads)
-		clear(t.locals)
 		t.gen = 1
 	}
+	t.named.reset()
 	clear(t.ents)
 	t.ents = t.ents[:0]
 	t.next = 0
@@ -85,8 +79,8 @@ func (t *encodeValues) find(s string) (e *valueEntry, global int, h uint32) {
 func (t *encodeValues) count() int { return len(t.ents) }
 
 func (t *encodeValues) localCount(name int32) int {
-	if int(name) < len(t.locals) && t.locals[name].gen == t.gen {
-		return int(t.locals[name].n)
+	if i, ok := t.named.find(name); ok {
+		return int(t.locals[i])
 	}
 	return 0
 }
@@ -113,15 +107,13 @@ func (t *encodeValues) add(s string, h uint32, name int32, stable bool) (old val
 	}
 	local := int32(-1)
 	if !t.noLocals {
-		for int(name) >= len(t.locals) {
-			t.locals = append(t.locals, localPart{})
+		i, ok := t.named.find(name)
+		if !ok {
+			i = t.named.add(name)
+			t.locals = append(t.locals[:i], 0)
 		}
-		l := &t.locals[name]
-		if l.gen != t.gen {
-			*l = localPart{gen: t.gen}
-		}
-		local = l.n
-		l.n++
+		local = t.locals[i]
+		t.locals[i]++
 	}
 	t.ents[g] = valueEntry{s: s, hash: h, name: name, local: local}
 	t.octets += len(s)
@@ -179,7 +171,9 @@ func (t *encodeValues) undoAdd(old valueEntry, replaced bool) {
 	e := &t.ents[g]
 	t.octets -= len(e.s)
 	if e.local >= 0 {
-		t.locals[e.name].n--
+		if i, ok := t.named.find(e.name); ok {
+			t.locals[i]--
+		}
 	}
 	t.unlink(g)
 	if !replaced {
