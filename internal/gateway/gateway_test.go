@@ -299,15 +299,15 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// A configuration that passes the check and still cannot be run is taken back
-// as a whole.
+// A configuration that cannot be run is taken back as a whole.
 func TestReloadThatFailsPutsTheOldBack(t *testing.T) {
 	r := newRig(t, basicConfig)
 	r.ask("boss@example.org/pc", "set", "<set xmlns='urn:xmpp:iot:control'><node nodeId='pump'/><boolean name='state' value='false'/></set>", "setResponse")
 	moves := len(r.hw.bench.line("chip:1").History())
-	bad := strings.Replace(basicConfig, "  - id: meter\n", "  - id: counter\n    rules: {energy: {max_on: 1h}}\n", 1)
-	bad = strings.Replace(bad, "scale: 0.01, unit: kWh", "scale: 0.01, unit: kWh, writable: true", 1)
-	err := r.reload(bad)
+	bad := parse(t, strings.Replace(basicConfig, "  - id: meter\n", "  - id: counter\n", 1))
+	bad.State.Directory = r.cfgDir
+	bad.Nodes[len(bad.Nodes)-1].Parent = "nobody" // what the check would not let through
+	err := r.Reload(t.Context(), bad)
 	if err == nil || !strings.Contains(err.Error(), "the old configuration is in force") {
 		t.Fatalf("%v", err)
 	}

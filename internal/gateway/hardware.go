@@ -123,6 +123,9 @@ func (h *hardware) closeAll() error {
 
 // same tells whether the open device of a node serves a new configuration too.
 func (h *hardware) same(cfg *config.Config, n *config.Node) bool {
+	if n == nil {
+		return false
+	}
 	k, err := findKind(n.Kind)
 	d := h.devices[n.ID]
 	if err == nil && k.branch {
