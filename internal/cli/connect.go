@@ -219,6 +219,7 @@ func (c *conn) refusal(a Account, j jid.JID, err error) error {
 	var stanza *xmpp.Error
 	switch {
 	case errors.As(err, &stanza):
+		f.err = errors.New(plainWords(stanza))
 		f.code, f.hint = stanzaCode(stanza.Condition, a)
 	case context.Cause(c.alive) == errLost:
 		f.code, f.err, f.hint = ExitUnreachable, errLost, "try again; if it stays so, see whether the server is up"
@@ -233,6 +234,14 @@ func (c *conn) refusal(a Account, j jid.JID, err error) error {
 		f.code, f.hint = ExitUnreachable, "is the address right?"
 	}
 	return f
+}
+
+// plainWords puts what people understand first.
+func plainWords(e *xmpp.Error) string {
+	if e.Text == "" {
+		return "the answer is " + string(e.Condition)
+	}
+	return e.Text + " (" + string(e.Condition) + ")"
 }
 
 func stanzaCode(cond xmpp.Condition, a Account) (code int, hint string) {

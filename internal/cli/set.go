@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/big"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 
 	"postern/internal/cli/thing"
 	"postern/internal/node"
+	"postern/xmpp"
 )
 
 const setHelp = `Usage: postern set JID NODE PARAMETER=VALUE ... [flags]
@@ -298,18 +298,25 @@ func (e *Env) reportSet(c *conn, full jid.JID, o *order, done thing.Applied, err
 	return nil
 }
 
-// setRefusal says what is wrong with which parameter.
+// setRefusal says what is wrong with which parameter. A thing checks all
+// values before it sets the first (0325-R11).
 func (c *conn) setRefusal(o *order, refused *thing.Refused) error {
-	var parts []string
-	for _, p := range refused.Parameters {
-		parts = append(parts, strings.TrimSpace(p.Name+" "+p.Text))
-	}
 	err := c.refusal(o.account, o.jid, refused.Err)
 	var f *failure
-	if len(parts) > 0 && errors.As(err, &f) {
-		f.err = fmt.Errorf("%w (%s); nothing was set", refused.Err, strings.Join(parts, "; "))
+	if !errors.As(err, &f) {
+		return err
 	}
-	return err
+	text := f.err.Error()
+	for _, p := range refused.Parameters {
+		if !strings.Contains(text, p.Text) {
+			text += "; " + p.Name + ": " + p.Text
+		}
+	}
+	if refused.Err.Condition != xmpp.InternalServerError { // 0325-D12: a late failure may have set some
+		text += "; nothing was set"
+	}
+	f.err = errors.New(text)
+	return f
 }
 
 // results lists each parameter on each node with whether it was applied.
