@@ -360,7 +360,7 @@ func (t *encodeNames) dropPrefix(uri int32) {
 // nameCache gives decoders interned names without interning anew: it outlives
 // bodies. A name that another one displaced is interned again.
 type nameCache struct {
-	slots *[cachedNames]cachedName
+	sets *[nameSets][nameWays]cachedName
 	uris  map[string]string
 }
 
@@ -371,8 +371,9 @@ type cachedName struct {
 }
 
 const (
-	cachedNames = 256
-	cachedURIs  = 256
+	nameSets   = 64 // a power of two
+	nameWays   = 4
+	cachedURIs = 256
 )
 
 // uri returns s as a string that lasts.
@@ -392,8 +393,8 @@ func (c *nameCache) uri(s []byte) string {
 }
 
 func (c *nameCache) intern(space string, local []byte) (Name, string) {
-	if c.slots == nil {
-		c.slots = new([cachedNames]cachedName)
+	if c.sets == nil {
+		c.sets = new([nameSets][nameWays]cachedName)
 	}
 	h := uint64(len(local))
 	p := local
@@ -405,11 +406,16 @@ func (c *nameCache) intern(space string, local []byte) (Name, string) {
 		h = (h ^ uint64(b)) * 0x9E3779B97F4A7C15
 	}
 	h ^= uint64(uintptr(unsafe.Pointer(unsafe.StringData(space)))) >> 4
-	e := &c.slots[(h*0x9E3779B97F4A7C15)>>56]
-	if e.local == string(local) && e.space == space && e.name != (Name{}) {
-		return e.name, e.local
+	set := &c.sets[(h*0x9E3779B97F4A7C15)>>58]
+	for i := range set {
+		e := &set[i]
+		if e.local == string(local) && e.space == space && e.name != (Name{}) {
+			return e.name, e.local
+		}
 	}
 	l := string(local)
+	copy(set[1:], set[:nameWays-1]) // the oldest gives way
+	e := &set[0]
 	*e = cachedName{name: N(space, l), space: space, local: l}
 	return e.name, l
 }
