@@ -361,7 +361,7 @@ func (t *encodeNames) dropPrefix(uri int32) {
 // bodies. A name that another one displaced is interned again.
 type nameCache struct {
 	sets *[nameSets][nameWays]cachedName
-	uris  map[string]string
+	uris map[string]string
 }
 
 type cachedName struct {
