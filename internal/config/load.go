@@ -16,6 +16,9 @@ import (
 // Load reads and checks the file at path. With problems the Config is nil.
 func Load(path string, kinds *Kinds) (*Config, Problems) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, Problems{{File: path, What: "there is no such file", Fix: "check the path; postern schema --example prints a file to start from"}}
+	}
 	if err != nil {
 		return nil, Problems{{File: path, What: "the file cannot be read: " + plain(err), Fix: "check the path and its permissions"}}
 	}

@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 	if code, _, errs := call(t, Check, ""); code != cli.ExitUsage || !strings.Contains(errs, "which file?") {
 		t.Errorf("%d %s", code, errs)
 	}
-	if code, out, _ := call(t, Check, "", "/no/such/file"); code != cli.ExitConfig || !strings.Contains(out, "no such file") {
+	if code, out, _ := call(t, Check, "", "/no/such/file"); code != cli.ExitConfig || !strings.Contains(out, "there is no such file") {
 		t.Errorf("%d %s", code, out)
 	}
 }
@@ -180,6 +180,9 @@ func TestHubAccountsWithAndWithoutAHub(t *testing.T) {
 	}
 	if code, _, errs := hub("", "list"); code != cli.ExitUsage || !strings.Contains(errs, "--domain") {
 		t.Errorf("without a domain: %d %s", code, errs)
+	}
+	if code, _, errs := hub("x\n", "adduser", "anna", "--domain", "bad domain"); code != cli.ExitUsage || !strings.Contains(errs, "is no domain") {
+		t.Errorf("a bad domain: %d %s", code, errs)
 	}
 	if code, out, errs := hub("pass one\n", "adduser", "anna", "--domain", "site.example"); code != 0 || !strings.Contains(out, "anna@site.example") || !strings.Contains(errs, "No hub is running") {
 		t.Errorf("offline: %d %s%s", code, out, errs)

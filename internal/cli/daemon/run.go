@@ -71,7 +71,9 @@ func Run(ctx context.Context, env cli.Env, args []string) int {
 		var ps config.Problems
 		if errors.As(err, &ps) {
 			fmt.Fprintf(env.Stderr, "%s\n", printable2(ps.Error()))
-			err = fmt.Errorf("%w: %s in %s; postern check shows them with their lines", errConfig, count(len(ps), "problem"), *file)
+			if err = fmt.Errorf("%w: %s in %s", errConfig, count(len(ps), "problem"), *file); ps[0].Line > 0 {
+				err = fmt.Errorf("%w; postern check shows the lines", err)
+			}
 		}
 		return finish(&env, "run", err)
 	}

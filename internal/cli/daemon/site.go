@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -59,10 +60,25 @@ func openSite(ctx context.Context, o siteOptions) (s *site, err error) {
 			return nil, err
 		}
 	}
-	if err := s.open(ctx, o); err != nil {
+	err = s.open(ctx, o)
+	if err == nil {
+		err = keepDomain(filepath.Join(o.dir, domainFile), s.domain)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// keepDomain writes the domain once.
+func keepDomain(file, domain string) error {
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	if err := os.WriteFile(file, []byte(domain+"\n"), 0o600); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
 }
 
 func (s *site) open(ctx context.Context, o siteOptions) error {
@@ -97,19 +113,25 @@ func (s *site) certificates(o siteOptions) (*tls.Config, error) {
 	return ca.TLS(), nil
 }
 
-// siteDomain returns the domain of a state directory and keeps it there. A
+// hostName is what a domain looks like: certificates are made for it.
+var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// siteDomain returns the domain of a state directory, which is kept there. A
 // directory serves one domain: keys of accounts and certificates are for it.
 func siteDomain(dir, given string) (string, error) {
 	file := filepath.Join(dir, domainFile)
 	data, err := os.ReadFile(file)
 	kept := strings.TrimSpace(string(data))
+	given = strings.ToLower(given)
 	switch {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return "", fmt.Errorf("state: %w", err)
 	case kept == "" && given == "":
 		return "", usagef("which domain is this hub for? Name it once: --domain site.example")
+	case given != "" && !hostName.MatchString(given):
+		return "", usagef("%q is no domain; write a name such as site.example", given)
 	case kept == "":
-		return given, os.WriteFile(file, []byte(given+"\n"), 0o600)
+		return given, nil
 	case given != "" && given != kept:
 		return "", fmt.Errorf("the accounts in %s are for the domain %s, not %s; choose another --state for another domain", dir, kept, given)
 	}
