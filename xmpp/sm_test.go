@@ -59,6 +59,33 @@ func Test0198R02R04R10R13_AcknowledgesWhatItHandled(t *testing.T) {
 	})
 }
 
+// Asked often, the client answers once in a while (D12); asked and sent much, it
+// answers at once.
+func TestAnswersToRAreBundled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s, p := online(t, xmpptest.Options{Manual: true}, func(c *xmpp.Config) { c.Handler = pingMux() })
+		r := "<r xmlns='urn:xmpp:sm:3'/>"
+		began := time.Now()
+		p.Send(strings.Repeat(r, 100))
+		if got := next(t, p); got != "a 0" || time.Since(began) > 150*time.Millisecond {
+			t.Errorf("got %q after %v", got, time.Since(began))
+		}
+		p.Quiet(2 * time.Second)
+		began = time.Now()
+		p.Send(r + strings.Repeat("<message from='a@example.org'/>", 16))
+		if got := next(t, p); got != "a 16" || time.Since(began) > 10*time.Millisecond {
+			t.Errorf("got %q after %v", got, time.Since(began))
+		}
+		// An answer travels with what is sent anyway when it is time.
+		p.Send(r)
+		time.Sleep(99 * time.Millisecond)
+		send(t, s, "m1")
+		if a, b := next(t, p), next(t, p); a != "message m1" || b != "a 16" {
+			t.Errorf("got %q, %q", a, b)
+		}
+	})
+}
+
 func Test0198R11_EarlyStanzasAreNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{Manual: true})
