@@ -15,9 +15,9 @@ test: ## everything: set-up, unit tests, race detector, real servers (YES=1, REQ
 race: ## unit tests under the race detector
 	$(GO) test -race -short $$($(GO) list ./... | grep -v -E '/internal/(peertest|integration|bench)$$')
 
-bench: ## rate, latency and memory of the gateway beside a bare responder, on real servers
+bench: ## rate, latency and memory of the gateway beside a bare responder, on real servers (SOAK=10m)
 	@.ci/peers
-	POSTERN_BENCH=1 $(GO) test -count=1 -v -timeout 60m -run '^TestFloors' ./internal/bench
+	POSTERN_BENCH=1 POSTERN_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 60m -run '^TestFloors' ./internal/bench
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz

@@ -138,11 +138,27 @@ func measureServer(t *testing.T, s *peertest.Server) {
 			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
 		}
 	}
+	soak(t, r, full)
 	anon := peertest.AnonKB(gw.Process.Pid)
 	t.Logf("RssAnon: gateway with 20 nodes %d kB, bare responder %d kB; server %d kB resident", anon, peertest.AnonKB(bare.Process.Pid), s.MemoryKB())
 	if anon > maxAnonKB {
 		t.Errorf("the gateway uses %d kB, the most is %d kB", anon, maxAnonKB)
 	}
+}
+
+// soak keeps the gateway under load for as long as POSTERN_SOAK says, so that
+// its memory is that of a long time.
+func soak(t *testing.T, r *Reader, full string) {
+	t.Helper()
+	limit, err := time.ParseDuration(os.Getenv("POSTERN_SOAK"))
+	if err != nil {
+		return
+	}
+	run, err := r.Measure(full, 16, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("16 in flight for %v: %d reads", limit, run.Reads)
 }
 
 // contestant is who is measured.
