@@ -91,6 +91,9 @@ func (c *channelReader) block(d *decoder) error {
 	defer c.clear()
 	c.open(d)
 	for !d.done && len(c.waiting) < c.blockSize {
+		if len(c.queue) >= d.o.Limits.Block {
+			return limitErr("events in a compressed block", d.o.Limits.Block)
+		}
 		c.queue = append(c.queue, Event{})
 		if err := d.step(&c.queue[len(c.queue)-1]); err != nil {
 			return err

@@ -382,6 +382,12 @@ func TestLimits(t *testing.T) {
 		if !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: %v", name, err)
 		}
+		o.Limits, o.Alignment = Limits{Block: 20}, Compression
+		stream = must(must(NewEncoder(o))(t).Append(nil, c.d))(t)
+		err = must(NewDecoder(o))(t).Decode(bufio.NewReader(bytes.NewReader(stream)), &d)
+		if !errors.Is(err, ErrLimit) {
+			t.Errorf("%s, compressed: %v", name, err)
+		}
 		o.Limits = Limits{}
 		if err := must(NewDecoder(o))(t).Decode(bufio.NewReader(bytes.NewReader(stream)), &d); err != nil {
 			t.Errorf("%s: refused with default limits: %v", name, err)

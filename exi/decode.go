@@ -29,6 +29,7 @@ type decoder struct {
 	loc     []byte
 	stable  bool // text in the Doc outlives the tables
 	events  int64
+	most    int64 // events allowed
 	learned int
 	done    bool
 	trace   func(k Kind, parts [3]int, bit int64)
@@ -65,6 +66,12 @@ func (d *decoder) begin() {
 	d.ns = d.ns[:0]
 	d.stack = append(d.stack[:0], frame{st: d.root(d.o.Fragment), name: -1})
 	d.events, d.done = 0, false
+	if d.most = d.o.Limits.Events; d.most <= 0 {
+		d.most = streamedEvents
+		if d.doc != nil {
+			d.most = DefaultLimits().Events
+		}
+	}
 	d.r.SetAligned(d.o.Alignment != BitPacked)
 }
 
@@ -136,8 +143,8 @@ func (d *decoder) step(ev *Event) error {
 		d.trace(p.kind, parts, start)
 	}
 	d.events++
-	if d.events > d.o.Limits.Events {
-		return limitErr("events", int(d.o.Limits.Events))
+	if d.events > d.most {
+		return limitErr("events", int(d.most))
 	}
 	if err := d.event(ev, top, st, p, c < n); err != nil {
 		return err

@@ -53,6 +53,15 @@ type Options struct {
 	// (xsi:nil) included.
 	SchemaIDInHeader bool
 
+	// SchemaIDOnly has the options document say the schemaId and nothing of the
+	// other options, which both ends know by it: the shortcut of XEP-0322 for its dedicated port. A
+	// decoder asks Named for them.
+	SchemaIDOnly bool
+	// Named, if set, returns all options of the stream whose header has this
+	// schemaId, in place of what else the header says; nil when it knows none. It
+	// is for decoders of documents with headers.
+	Named func(schemaID string) *Options
+
 	// SelfContainedElements are the elements that an encoder writes
 	// self-contained. Not on the wire.
 	SelfContainedElements []Name
@@ -88,7 +97,8 @@ type Profile struct {
 }
 
 // Limits bound what a decoder does for a hostile stream. Zero fields take the
-// value of DefaultLimits.
+// value of DefaultLimits; Events is not limited by default where events are
+// read one by one (DocumentReader).
 type Limits struct {
 	Depth       int   // nested elements
 	StringLen   int   // characters of one string
@@ -97,7 +107,8 @@ type Limits struct {
 	Grammars    int   // productions learned by built-in grammars
 	Octets      int64 // octets of one body, compressed
 	Inflated    int64 // octets after DEFLATE
-	Events      int64 // events of one body
+	Events      int64 // events of one body; a Doc holds about 100 octets for each
+	Block       int   // events of a compressed block, which are held as well
 }
 
 // DefaultLimits are what zero fields of Limits stand for.
@@ -110,9 +121,13 @@ func DefaultLimits() Limits {
 		Grammars:    1 << 20,
 		Octets:      1 << 40,
 		Inflated:    256 << 20,
-		Events:      1 << 40,
+		Events:      1 << 20,
+		Block:       1 << 21,
 	}
 }
+
+// streamedEvents is what Limits.Events stands for when nothing is held.
+const streamedEvents = 1 << 40
 
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
@@ -126,14 +141,12 @@ func (l Limits) withDefaults() Limits {
 	pick(&l.TableOctets, d.TableOctets)
 	pick(&l.TableSize, d.TableSize)
 	pick(&l.Grammars, d.Grammars)
+	pick(&l.Block, d.Block)
 	if l.Octets <= 0 {
 		l.Octets = d.Octets
 	}
 	if l.Inflated <= 0 {
 		l.Inflated = d.Inflated
-	}
-	if l.Events <= 0 {
-		l.Events = d.Events
 	}
 	return l
 }

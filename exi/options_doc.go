@@ -38,6 +38,11 @@ func writeOptions(w *bits.Writer, o *Options) error {
 	}
 	own.Limits = own.Limits.withDefaults()
 	var d Doc
+	if o.SchemaIDOnly {
+		only := DefaultOptions()
+		only.Schema, only.SchemaID, only.SchemaIDInHeader = o.Schema, o.SchemaID, true
+		o = &only
+	}
 	optionsDoc(&d, o)
 	e := &encoder{}
 	e.setup(&own, b)
@@ -208,6 +213,12 @@ func readOptions(r *bits.Reader, outer *Options) (Options, error) {
 	*r = d.r
 	if err != nil {
 		return own, d.located(fmt.Errorf("%w: options document: %w", ErrHeader, err))
+	}
+	if outer.Named != nil {
+		id := doc.Root().Child(nameCommon).Child(nameSchemaID)
+		if named := outer.Named(id.Text().String()); id.Valid() && named != nil {
+			return *named, named.complete()
+		}
 	}
 	o := *outer
 	def := DefaultOptions()
