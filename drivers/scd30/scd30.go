@@ -18,13 +18,13 @@ import (
 type Config struct {
 	Bus      string        `yaml:"bus" default:"1" doc:"I2C bus: number, /dev path or adapter name" example:"1"`
 	Address  int           `yaml:"address" default:"0x61" min:"0x61" max:"0x61" doc:"I2C address, fixed"`
-	Interval time.Duration `yaml:"interval" default:"2s" min:"2s" max:"30m" doc:"time between measurements; longer ones save power"`
+	Interval time.Duration `yaml:"measure_every" default:"2s" min:"2s" max:"30m" doc:"time between measurements; longer ones save power"`
 }
 
 // Validate reports what the tags cannot express.
 func (c Config) Validate() error {
 	if c.Interval < 2*time.Second || c.Interval > 30*time.Minute || c.Interval%time.Second != 0 {
-		return fmt.Errorf("interval: %v is not a whole number of seconds from 2 s to 30 min", c.Interval)
+		return fmt.Errorf("measure_every: %v is not a whole number of seconds from 2 s to 30 min", c.Interval)
 	}
 	return nil
 }
