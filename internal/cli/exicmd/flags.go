@@ -169,6 +169,8 @@ func parse(name string, args []string, stderr io.Writer) (*command, error) {
 	if c.opts, err = file.Options(); err != nil {
 		return nil, err
 	}
+	// An operator's own files may be larger than what a peer may send.
+	c.opts.Limits = exi.Limits{Block: 1 << 24, Inflated: 1 << 32}
 	return c, c.loadSchema(file.Schema, s)
 }
 
