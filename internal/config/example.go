@@ -245,7 +245,7 @@ func exampleValue(f field) string {
 	return v
 }
 
-// free returns the key, bus or line, and a value for it with which what the
+// free returns the key, bus, line or port, and a value for it with which what the
 // device claims is free, and takes it; an empty value leaves the default.
 func (e *exampler) free(k Kind, bus string) (key, value string) {
 	if k.Claims == nil {
@@ -260,7 +260,7 @@ func (e *exampler) free(k Kind, bus string) (key, value string) {
 		switch {
 		case f.key == "bus" && bus != "":
 			fv.SetString(bus)
-		case f.key == "bus", f.key == "line":
+		case f.key == "bus", f.key == "line", f.key == "port":
 			key, varied = f.key, fv
 			if f.required {
 				fv.SetString(f.example)

@@ -15,6 +15,7 @@ import (
 	"postern/drivers/modbus/slave"
 	"postern/drivers/onewire"
 	"postern/drivers/serial"
+	"postern/drivers/spi"
 )
 
 // bench simulates what devices sit on: chips at the registers of an I2C bus,
@@ -72,6 +73,10 @@ func (b *bench) gpioLine(name string) (gpio.Line, error) {
 		l.Reopen()
 	}
 	return l, nil
+}
+
+func (b *bench) spiPort(name string, sim func() spi.Slave) (spi.Port, error) {
+	return spi.NewSim(name, sim()), nil
 }
 
 func (b *bench) serialPort(serial.Config) (serial.Conn, error) { return mute{}, nil }

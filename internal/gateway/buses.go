@@ -14,6 +14,7 @@ import (
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
 	"postern/drivers/serial"
+	"postern/drivers/spi"
 	"postern/internal/config"
 )
 
@@ -95,6 +96,8 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 }
 
 func (p *plant) oneWire(string) onewire.Bus { return onewire.Kernel{Root: os.DirFS("/")} }
+
+func (p *plant) spiPort(name string, _ func() spi.Slave) (spi.Port, error) { return spi.Open(name) }
 
 func (p *plant) serialPort(cfg serial.Config) (serial.Conn, error) { return serial.Open(cfg, p.log) }
 

@@ -205,8 +205,12 @@ func (s *slot) reveal(ctx context.Context) bool {
 	return true
 }
 
-// device returns s as a Device that is a Setter only if it has something to set.
+// device returns s as a Device that is a Setter only if it may have something
+// to set.
 func (s *slot) device() drivers.Device {
+	if s.secret {
+		return setterSlot{s}
+	}
 	for _, c := range s.channels {
 		if c.Writable {
 			return setterSlot{s}

@@ -16,6 +16,7 @@ import (
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
 	"postern/drivers/serial"
+	"postern/drivers/spi"
 	"postern/internal/config"
 )
 
@@ -45,6 +46,9 @@ type env interface {
 	// oneWire returns the 1-Wire bus. A simulated one has a thermometer of that
 	// name.
 	oneWire(rom string) onewire.Bus
+	// spiPort opens an SPI bus with a chip select. A simulated one has the chip
+	// that sim makes. The device owns it.
+	spiPort(name string, sim func() spi.Slave) (spi.Port, error)
 	// serialPort opens a serial port. The device owns it.
 	serialPort(cfg serial.Config) (serial.Conn, error)
 	// modbusLine returns the master of the line called name. A simulated one
@@ -76,6 +80,24 @@ func i2cChip[C any, D described](name, doc string, open func(context.Context, i2
 		v := reflect.ValueOf(*cfg.(*C))
 		return fmt.Sprintf("address 0x%02x on bus %s", v.FieldByName("Address").Int(), v.FieldByName("Bus").String()), "address"
 	}
+	return k.describing()
+}
+
+// spiChip is a kind that sits on an SPI bus; its configuration has the field
+// Port.
+func spiChip[C any, D described](name, doc string, open func(context.Context, spi.Port, C) (D, error), sim func(C) spi.Slave) kind {
+	k := base[C](name, doc, "")
+	k.simulable = true
+	port := func(cfg any) string { return reflect.ValueOf(*cfg.(*C)).FieldByName("Port").String() }
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		p, err := e.spiPort(port(cfg), func() spi.Slave { return sim(c) })
+		if err != nil {
+			return nil, err
+		}
+		return device(open(ctx, p, c))
+	}
+	k.Claims = func(cfg any) (string, string) { return "SPI port " + port(cfg), "port" }
 	return k.describing()
 }
 

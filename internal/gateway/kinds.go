@@ -9,9 +9,15 @@ import (
 	"postern/drivers/gpio"
 	"postern/drivers/host"
 	"postern/drivers/hwmon"
+	"postern/drivers/iio"
 	"postern/drivers/ina219"
+	"postern/drivers/ina226"
+	"postern/drivers/max31865"
+	"postern/drivers/mcp3008"
 	"postern/drivers/mcp9808"
 	"postern/drivers/nmea"
+	"postern/drivers/pwm"
+	"postern/drivers/scd30"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
 	"postern/drivers/tmp102"
@@ -32,8 +38,12 @@ func kinds() []kind {
 		i2cChip("tmp102", "Texas Instruments TMP102: thermometer", tmp102.Open, tmp102.Simulate),
 		i2cChip("aht20", "Aosong AHT20: temperature, humidity", aht20.Open, aht20.Simulate),
 		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
+		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina226.Open, ina226.Simulate),
+		i2cChip("scd30", "Sensirion SCD30: CO2, temperature, humidity", scd30.Open, scd30.Simulate),
 		i2cChip("ads1115", "Texas Instruments ADS1115: four analog inputs", ads1115.Open, ads1115.Simulate),
 		thermometer("ds18b20", "DS18B20, MAX31820: 1-Wire thermometer", ds18b20.Open),
+		spiChip("mcp3008", "Microchip MCP3008: eight analog inputs", mcp3008.Open, mcp3008.Simulate),
+		spiChip("max31865", "Maxim MAX31865: platinum thermometer Pt100, Pt1000", max31865.Open, max31865.Simulate),
 		line("contact", "door contact, button or pulse output on a GPIO line", gpio.OpenContact),
 		line("pulse", "pulse output on a GPIO line: energy, water, flow meter", gpio.OpenPulse),
 		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
@@ -41,6 +51,8 @@ func kinds() []kind {
 		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
+		kernelClass("iio", "converter or sensor that the kernel drives (IIO)", iio.Open),
+		machine("pwm", "PWM output of the board: fan, dimmer, valve", pwm.Open),
 		branch("group", "no device: a node that others are part of, read together"),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}

@@ -63,13 +63,21 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 }
 
 // safeState is the safe state that a device's configuration gives its output:
-// the field Safe, on or off, of the kinds that have one.
+// the field Safe of the kinds that have one, on or off, or a number.
 func safeState(cfg any, p *node.Parameter) drivers.Value {
 	v := reflect.Indirect(reflect.ValueOf(cfg)).FieldByName("Safe")
-	if !v.IsValid() || v.Kind() != reflect.String || p.Kind != drivers.KindBool {
+	if !v.IsValid() || v.Kind() != reflect.String {
 		return drivers.Value{}
 	}
-	return drivers.Bool(v.String() == "on")
+	switch p.Kind {
+	case drivers.KindBool:
+		return drivers.Bool(v.String() == "on")
+	case drivers.KindNumber:
+		if n, err := drivers.ParseNumber(v.String()); err == nil {
+			return drivers.Decimal(n)
+		}
+	}
+	return drivers.Value{}
 }
 
 // sensorDevices says how the devices are read.
