@@ -39,6 +39,18 @@ func TestJIDCache(t *testing.T) {
 	}
 }
 
+func TestCoreR115_IDs(t *testing.T) {
+	s := new(Session)
+	seen := make(map[string]bool)
+	for range 10000 {
+		id := s.newID()
+		if len(id) < 16 || seen[id] || strings.ContainsAny(id, "<>&'\" ") {
+			t.Fatalf("id %q", id)
+		}
+		seen[id] = true
+	}
+}
+
 func FuzzJIDCache(f *testing.F) {
 	f.Add("a@b/c")
 	f.Add("Ⅷ@example.org/ⅷ")

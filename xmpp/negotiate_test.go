@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -535,6 +536,67 @@ func TestCoreR31R32R33_Redirects(t *testing.T) {
 	})
 }
 
+// Direct TLS goes through the same verification.
+func TestCoreR14_CertificatesOfDirectTLS(t *testing.T) {
+	for name, ok := range map[string]bool{"example.org": true, "other.example": false} {
+		synctest.Test(t, func(t *testing.T) {
+			err := once(t, xmpptest.Options{Certificate: func(c *x509.Certificate) { c.DNSNames = []string{name} }}, func(c *xmpp.Config) {
+				c.TLS = xmpp.TLSDirect
+				c.Password = func(context.Context) (string, error) {
+					if !ok {
+						t.Error("the password was asked for")
+					}
+					return "", errors.New("stop here")
+				}
+			}, func(srv *xmpptest.Server) {
+				p := srv.Accept()
+				if p.TryHandshake() == nil && p.TryOpen() == nil {
+					// CoreR10: starttls inside TLS is not taken up.
+					p.Send("<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" +
+						"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-1</mechanism></mechanisms></stream:features>")
+					_, _ = p.Next()
+				}
+				p.Cut()
+			})
+			var bad *xmpp.CertError
+			if errors.As(err, &bad) == ok || ok && !strings.Contains(err.Error(), "stop here") {
+				t.Errorf("a certificate for %s: %v", name, err)
+			}
+		})
+	}
+}
+
+// records is a DNS with SRV records.
+type records []*net.SRV
+
+func (r records) LookupSRV(_ context.Context, service, _, _ string) (string, []*net.SRV, error) {
+	if service == "xmpps-client" {
+		return "", nil, nil
+	}
+	return "", r, nil
+}
+
+func TestCoreR04_NoWayAroundTheRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := xmpptest.NewServer(t, xmpptest.Options{})
+		srv.Down(true)
+		cfg := srv.Config()
+		tr := srv.Transport()
+		tr.Resolver = records{{Target: "a.example.", Port: 1, Priority: 1}, {Target: "b.example.", Port: 2, Priority: 2}}
+		cfg.Transport, cfg.Addr, cfg.NoRetry = tr, "", true
+		s, err := xmpp.NewSession(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(context.Background()); err == nil {
+			t.Error("no error")
+		}
+		if got := strings.Join(srv.Addrs(), " "); got != "a.example:1 b.example:2" {
+			t.Errorf("connected to %s", got)
+		}
+	})
+}
+
 // A second login resumes the TLS session of the first, and verifies the
 // certificate all the same.
 func TestCoreR17_TLSTickets(t *testing.T) {
@@ -567,7 +629,7 @@ func TestSilentServer(t *testing.T) {
 	})
 }
 
-func TestCompressSeam(t *testing.T) {
+func TestCoreR126R127_CompressionBetweenLoginAndBinding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{AfterLogin: "<compression xmlns='http://jabber.org/features/compress'><method>exi</method></compression>"})
 		cfg := srv.Config()

@@ -89,6 +89,14 @@ func (s *Service) Self() (Info, string, error) {
 	return s.info, s.ver, s.err
 }
 
+// Refresh puts Self together anew at its next use, when what is served has
+// changed. The entity's presence must be sent again then (XEP-0115 §6.1).
+func (s *Service) Refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ver = ""
+}
+
 // Caps is the element for presence (XEP-0115 §4).
 func (s *Service) Caps() (xmpp.Payload, error) {
 	_, ver, err := s.Self()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"mellium.im/xmpp/jid"
 
@@ -209,12 +211,102 @@ func (p *peer) Query(_ context.Context, st xmpp.Stanza, reply func(*xmpp.Stanza)
 	return reply(xmpptest.Stanza(p.t, "<iq type='result' id='1'>"+p.xml+"</iq>"))
 }
 
-func TestAskItems(t *testing.T) {
+func Test0030R11_AskItems(t *testing.T) {
 	p := &peer{t: t, xml: "<query xmlns='http://jabber.org/protocol/disco#items'><item jid='registry.example.org'/><item jid='@'/><x/><item jid='a@b' node='n' name='m'/></query>"}
 	got, err := AskItems(context.Background(), p, jid.MustParse("example.org"), "")
 	if err != nil || fmt.Sprint(got) != "[{registry.example.org  } {a@b n m}]" {
 		t.Errorf("%v, %v", got, err)
 	}
+	if len(p.asked) != 1 {
+		t.Errorf("asked %q", p.asked)
+	}
+}
+
+func Test0030R13R14R15_AskInfo(t *testing.T) {
+	p := &peer{t: t, xml: "<query xmlns='http://jabber.org/protocol/disco#info' more='x'><identity category='client' type='pc' since='y'/><surprise/><feature var='urn:A'/></query>"}
+	got, err := AskInfo(context.Background(), p, jid.MustParse("example.org"), "")
+	if err != nil || !got.Has("urn:A") || got.Has("urn:a") || got.Has(NSInfo) || len(got.Identities) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func Test0030R07R08_WhoAsks(t *testing.T) {
+	m := new(xmpp.Mux)
+	New(Config{Software: "x", Items: func(_ context.Context, from jid.JID, _ string) ([]Item, error) {
+		if from.Localpart() != "owner" {
+			return nil, xmpp.NewError(xmpp.Forbidden, "")
+		}
+		return nil, nil
+	}}).Register(m)
+	ask := func(from, request string) (string, error) {
+		got, err := xmpptest.Call(t, m, strings.Replace(request, "from='a@b/c'", "from='"+from+"'", 1))
+		return strings.Replace(got[0], from, "", 1), err
+	}
+	a, _ := ask("owner@b/c", info(""))
+	b, _ := ask("stranger@b/c", info(""))
+	if a != b || !strings.Contains(a, "<identity ") {
+		t.Errorf("one is told %s, another %s", a, b)
+	}
+	if _, err := ask("owner@b/c", items("")); err != nil {
+		t.Error(err)
+	}
+	if _, err := ask("stranger@b/c", items("")); !errors.Is(err, &xmpp.Error{Condition: xmpp.Forbidden}) {
+		t.Errorf("a stranger is answered with %v", err)
+	}
+}
+
+func Test0115R06R08R09_FeaturesChange(t *testing.T) {
+	s, m := service()
+	_, before, _ := s.Self()
+	m.HandleFunc(xmpp.IQ, xmpp.Get, exi.N("urn:example:late", "x"), nil)
+	s.Refresh()
+	i, after, err := s.Self()
+	if err != nil || before == after || !i.Has("urn:example:late") {
+		t.Errorf("%s, then %s with %q, %v", before, after, i.Features, err)
+	}
+	if _, err := xmpptest.Call(t, m, info(" node='https://postern.example#"+before+"'")); !errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
+		t.Errorf("the former set: %v", err)
+	}
+	if got, err := xmpptest.Call(t, m, items("")); err != nil || strings.Contains(got[0], after) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// slow answers when told to.
+type slow struct {
+	*peer
+	begun   chan struct{}
+	release chan struct{}
+}
+
+func (s slow) Query(ctx context.Context, st xmpp.Stanza, reply func(*xmpp.Stanza) error) error {
+	s.begun <- struct{}{}
+	<-s.release
+	return s.peer.Query(ctx, st, reply)
+}
+
+func Test0115R14_OneQueryForOneVer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d exi.Doc
+		exodus.AppendEvents(&d)
+		p := slow{&peer{t: t, xml: xmpptest.Text(t, &d)}, make(chan struct{}, 99), make(chan struct{})}
+		k := new(Cache)
+		var wg sync.WaitGroup
+		for n := range 100 {
+			wg.Go(func() {
+				from := jid.MustParse(fmt.Sprintf("c%d@b/c", n))
+				if _, err := k.Info(context.Background(), p, from, Caps{"sha-1", "n", "QgayPKawpkPSDYmwT/WM94uAlu0="}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(p.release)
+		wg.Wait()
+		if n := len(p.asked); n != 1 {
+			t.Errorf("%d queries", n)
+		}
+	})
 }
 
 func Test0115R03R10R13R17R18_Cache(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"postern/exi"
 	"postern/xmpp"
+	"postern/xmpp/disco"
 )
 
 // NS is the namespace of rosters (RFC 6121 §2).
@@ -61,6 +62,10 @@ type Presence struct {
 	Show     string  // "", "away", "chat", "dnd", "xa"
 	Status   string
 	Priority int
+	// Caps are the resource's capabilities. Those of an earlier presence hold
+	// while it stays available; none at all means that nothing can be assumed
+	// (XEP-0115 §8.4, §6.2).
+	Caps disco.Caps
 }
 
 // Decision is a policy's answer to a subscription request.

@@ -254,6 +254,33 @@ func TestIMR28R41R57_Presence(t *testing.T) {
 	})
 }
 
+func Test0115R15R16_CapabilitiesOfContacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, p := online(t, nil)
+		caps := func() string {
+			synctest.Wait()
+			if list := r.Resources(owner); len(list) == 1 {
+				return list[0].Caps.Ver
+			}
+			return "not there"
+		}
+		c := "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='%s'/>"
+		for _, tt := range []struct{ presence, ver string }{
+			{"<presence from='owner@example.org/a'/>", ""},
+			{"<presence from='owner@example.org/a'>" + fmt.Sprintf(c, "v1") + "</presence>", "v1"},
+			{"<presence from='owner@example.org/a'><show>away</show></presence>", "v1"},
+			{"<presence from='owner@example.org/a'>" + fmt.Sprintf(c, "v2") + "</presence>", "v2"},
+			{"<presence type='unavailable' from='owner@example.org/a'/>", "not there"},
+			{"<presence from='owner@example.org/a'/>", ""},
+		} {
+			p.Send(tt.presence)
+			if got := caps(); got != tt.ver {
+				t.Errorf("after %s: %q", tt.presence, got)
+			}
+		}
+	})
+}
+
 // A contact's presence that comes before the push which makes it one counts
 // when the push has come; that of strangers takes no memory without bounds.
 func TestPresenceBeforeThePush(t *testing.T) {
@@ -280,7 +307,7 @@ func TestPresenceBeforeThePush(t *testing.T) {
 	})
 }
 
-func TestCancelAndAnnounce(t *testing.T) {
+func Test0115R05_CancelAndAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, p := online(t, nil)
 		done := make(chan error, 1)
@@ -295,8 +322,8 @@ func TestCancelAndAnnounce(t *testing.T) {
 		if err := r.Announce(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if got := xmpptest.Text(t, p.Read()); !strings.HasPrefix(got, "<presence>") {
-			t.Errorf("got %s", got)
+		if got := xmpptest.Text(t, p.Read()); !strings.HasPrefix(got, "<presence>") || !strings.Contains(got, "<c xmlns='http://jabber.org/protocol/caps' ") {
+			t.Errorf("0115-R05: %s", got)
 		}
 		r.Offline()
 	})

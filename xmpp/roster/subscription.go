@@ -10,6 +10,7 @@ import (
 
 	"postern/exi"
 	"postern/xmpp"
+	"postern/xmpp/disco"
 )
 
 // Types of presence (RFC 6121 §4.7.1).
@@ -66,7 +67,13 @@ func (s *Service) arrived(st *xmpp.Stanza) {
 		of = make(map[string]Presence)
 		s.present[key] = of
 	}
-	if _, again := of[st.From.Resourcepart()]; of != nil && (again || len(of) < maxResources) {
+	old, again := of[st.From.Resourcepart()]
+	if c, ok := disco.ParseCaps(st); ok {
+		p.Caps = c
+	} else {
+		p.Caps = old.Caps
+	}
+	if of != nil && (again || len(of) < maxResources) {
 		of[st.From.Resourcepart()] = p
 	}
 	s.mu.Unlock()

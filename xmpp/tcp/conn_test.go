@@ -337,6 +337,60 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
+// The octet behind the agreement is the first of the ClientHello.
+func TestCoreR48R55_HandshakeFollowsAtOnce(t *testing.T) {
+	c, b, _ := opened(t, Options{})
+	got := make(chan string, 1)
+	go func() {
+		req := readUntil(t, b, "/>", 1)
+		_, _ = io.WriteString(b, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+		var next [3]byte
+		_, _ = io.ReadFull(b, next[:])
+		got <- req + string(next[:])
+		b.Close()
+	}()
+	start := new(exi.Doc)
+	start.Element(exi.N(xmpp.NSTLS, "starttls"), exi.Value{})
+	if err := c.WriteElements(start); err != nil {
+		t.Fatal(err)
+	}
+	var d exi.Doc
+	if err := c.ReadElement(&d); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StartTLS(context.Background(), &tls.Config{ServerName: "example.org"}); err == nil {
+		t.Error("a handshake with nobody")
+	}
+	if s := <-got; s != "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\x16\x03\x01" {
+		t.Errorf("the client sent %q", s)
+	}
+}
+
+// A name with several addresses is tried at each of them.
+func TestCoreR07_EveryAddress(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			t.Logf("no %s here: %v", at, err)
+			continue
+		}
+		go func() {
+			if nc, err := l.Accept(); err == nil {
+				nc.Close()
+			}
+		}()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if addrs, err := net.LookupHost("localhost"); err != nil || !strings.Contains(strings.Join(addrs, " "), strings.Trim(at[:len(at)-2], "[]")) {
+			t.Logf("localhost is only %q", addrs)
+		} else if c, err := new(Transport).Dial(context.Background(), xmpp.Target{Addr: "localhost:" + port}, nil); err != nil {
+			t.Errorf("listening at %s: %v", at, err)
+		} else {
+			_ = c.(xmpp.Upgrader).Abort()
+		}
+		l.Close()
+	}
+}
+
 // What an attacker puts behind <proceed/> must not be read as if it had come
 // through TLS.
 func TestCoreR58_ClientRefusesPipelinedOctets(t *testing.T) {
