@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
 	"postern/drivers"
 	"postern/drivers/drivertest"
 	"postern/drivers/modbus"
@@ -320,6 +322,38 @@ func TestCloseEndsARunningRequest(t *testing.T) {
 	}
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("Close took %v", took)
+	}
+}
+
+// A far end that takes nothing fills the kernel's buffer; requests still end.
+func TestFarEndTakesNothing(t *testing.T) {
+	far, tty, err := pty.Open()
+	if err != nil {
+		t.Skipf("no pty on this machine: %v", err)
+	}
+	defer far.Close()
+	defer tty.Close()
+	cfg := busConfig(tty.Name(), 115200)
+	cfg.Timeout, cfg.Retries = 2*time.Millisecond, 0
+	c, err := modbus.Dial(cfg, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for unit := byte(1); unit <= 100; unit++ {
+			if err := c.WriteRegisters(t.Context(), unit, 0, make([]uint16, 123)); !errors.Is(err, drivers.ErrTimeout) {
+				t.Errorf("unit %d: %v", unit, err)
+				return
+			}
+		}
+	}()
+	select {
+	case <-done:
+		_ = c.Close()
+	case <-time.After(20 * time.Second):
+		t.Fatal("a request does not end")
 	}
 }
 

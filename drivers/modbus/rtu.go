@@ -103,6 +103,11 @@ const broadcastPause = 100 * time.Millisecond
 // is not taken for the next one. Other units need not wait, since their
 // answers carry another address.
 func (r *rtu) clear(ctx context.Context, unit byte) error {
+	if f, ok := r.conn.(interface{ Flush() error }); ok {
+		if err := f.Flush(); err != nil {
+			return lost(err)
+		}
+	}
 	if r.dirty {
 		until := time.Now().Add(maxDrain)
 		if err := r.drain(ctx, until, r.silence+2*time.Millisecond); err != nil {
@@ -114,10 +119,6 @@ func (r *rtu) clear(ctx context.Context, unit byte) error {
 			}
 		}
 		r.dirty = false
-	} else if f, ok := r.conn.(interface{ Flush() error }); ok {
-		if err := f.Flush(); err != nil {
-			return err
-		}
 	}
 	return r.pause(ctx, r.quiet.Add(r.silence))
 }

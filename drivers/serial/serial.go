@@ -204,7 +204,9 @@ func (p *Port) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Flush forgets what came in and was not read.
+// Flush forgets what came in and was not read, and what was written and could
+// not be sent: without it a far end that does not take anything (a USB gadget,
+// a pseudo terminal) would let Write wait for ever once the buffer is full.
 func (p *Port) Flush() error {
 	p.use.Lock()
 	defer p.use.Unlock()
@@ -212,7 +214,7 @@ func (p *Port) Flush() error {
 	if err != nil {
 		return err
 	}
-	if err := dev.ResetInputBuffer(); err != nil {
+	if err := errors.Join(dev.ResetInputBuffer(), dev.ResetOutputBuffer()); err != nil {
 		return p.lose("flush", err)
 	}
 	return nil
