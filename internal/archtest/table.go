@@ -35,7 +35,7 @@ var table = []room{
 	{"internal/cli/daemon", "sub-commands that run a daemon or ask one: the composition root is called here",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/node", "internal/existate", "internal/cli", "xmpp/...", "exi/...", "drivers/..."}, []string{moduleJID, moduleYAML, "golang.org/x/term"}},
 	{"internal/cli/...", "operator's commands: talk to things over XMPP and to daemons through the local door",
-		[]string{"internal/cli/...", "internal/local", "internal/node", "internal/live", "xmpp/...", "exi/...", "sensors", "control", "drivers"},
+		[]string{"internal/cli/...", "internal/config", "internal/local", "internal/node", "internal/live", "xmpp/...", "exi/...", "sensors", "control", "drivers"},
 		[]string{moduleJID, moduleYAML, "golang.org/x/term"}},
 	{"internal/gateway/...", "composition root: the one place that knows every room",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/live", "internal/node", "internal/outbox", "internal/existate",

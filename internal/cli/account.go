@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"mellium.im/xmpp/jid"
+
+	"postern/internal/config"
 )
 
 // Account is an operator's account as its file keeps it.
@@ -55,9 +56,8 @@ func LoadAccount(path string) (Account, error) {
 	if err != nil {
 		return a, &failure{code: ExitConfig, err: err, hint: "the account file must be readable by you"}
 	}
-	if err := yaml.UnmarshalWithOptions(data, &a, yaml.Strict()); err != nil {
-		return a, &failure{code: ExitConfig, msg: path, err: errors.New(yaml.FormatError(err, false, false)),
-			hint: "correct the file, or write it anew with postern login"}
+	if err := config.Decode(path, data, &a).Err(); err != nil {
+		return a, &failure{code: ExitConfig, err: err, hint: "correct the file, or write it anew with postern login"}
 	}
 	if _, err := a.address(); err != nil {
 		return a, &failure{code: ExitConfig, msg: path, err: err, hint: "jid must be an address like operator@site.example"}
@@ -84,10 +84,6 @@ func below(dir, path string) string {
 // SaveAccount writes an account file for its owner's eyes only, replacing an
 // older one at once or not at all.
 func SaveAccount(path string, a Account) error {
-	data, err := yaml.Marshal(a)
-	if err != nil {
-		return fmt.Errorf("account file: %w", err)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("account file: %w", err)
 	}
@@ -96,7 +92,7 @@ func SaveAccount(path string, a Account) error {
 		return fmt.Errorf("account file: %w", err)
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString("# Written by postern login. Keep it to yourself.\n" + string(data))
+	_, err = tmp.WriteString("# Written by postern login. Keep it to yourself.\n" + a.text())
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -110,6 +106,22 @@ func SaveAccount(path string, a Account) error {
 		return fmt.Errorf("account file: %w", err)
 	}
 	return nil
+}
+
+// text writes the account as YAML. Go's quoted strings are YAML's, too.
+func (a *Account) text() string {
+	var b strings.Builder
+	for _, kv := range [...][2]string{
+		{"jid", a.JID}, {"password", a.Password}, {"password_file", a.PasswordFile}, {"server", a.Server}, {"ca_file", a.CAFile},
+	} {
+		if kv[1] != "" {
+			fmt.Fprintf(&b, "%s: %q\n", kv[0], kv[1])
+		}
+	}
+	if a.DirectTLS {
+		b.WriteString("direct_tls: true\n")
+	}
+	return b.String()
 }
 
 func (a *Account) address() (jid.JID, error) {

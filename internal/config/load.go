@@ -280,3 +280,16 @@ func busOf(cfg reflect.Value) string {
 	}
 	return ""
 }
+
+// Decode reads a small file of another kind into v, a pointer to a tagged
+// struct, as strictly as a gateway's configuration. path is only shown.
+func Decode(path string, data []byte, v any) Problems {
+	r := &report{file: path}
+	if root := r.parse(data); root != nil {
+		s := reflect.ValueOf(v).Elem()
+		setDefaults(s)
+		d := decoder{report: r, formats: formats(nil)}
+		d.structs(root, "", "", s)
+	}
+	return r.list.sorted()
+}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
@@ -165,14 +164,22 @@ func (r *report) tokens(tokens token.Tokens) bool {
 	return len(r.list) == before
 }
 
+// yamlError is what the parser's errors know. Naming their type would link the
+// library's decoder, which has no use here.
+type yamlError interface {
+	error
+	GetMessage() string
+	GetToken() *token.Token
+}
+
 // syntax reports an error of the YAML parser.
 func (r *report) syntax(err error) {
 	at, text := &node{line: 1, col: 1}, err.Error()
-	var se *yaml.SyntaxError
+	var se yamlError
 	if errors.As(err, &se) {
-		text = se.Message
-		if se.Token != nil && se.Token.Position != nil {
-			at.line, at.col = se.Token.Position.Line, se.Token.Position.Column
+		text = se.GetMessage()
+		if t := se.GetToken(); t != nil && t.Position != nil {
+			at.line, at.col = t.Position.Line, t.Position.Column
 		}
 	} else if i := strings.IndexByte(text, '\n'); i >= 0 {
 		text = text[:i]
