@@ -3,6 +3,8 @@
 // row's last column.
 package requirements
 
+//go:generate go test -count=1 -run TestTablesAreCurrent . -update
+
 import (
 	"fmt"
 	"io/fs"
