@@ -32,7 +32,15 @@ type Client struct {
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 
+	// UploadAs is how schemas are uploaded: UploadText, the default, or in EXI,
+	// which is smaller, but serves this account alone.
+	UploadAs string
+	// URL says where the server may download a schema that it lacks; nil or "":
+	// it is uploaded.
+	URL func(Ref) string
+
 	mu     sync.Mutex
+	port   bool // on a dedicated port
 	codec  *Codec
 	conf   Configuration
 	reason string    // why the present connection is not compressed
@@ -46,6 +54,7 @@ const pause = time.Hour
 // Status says how a connection is coded.
 type Status struct {
 	On      bool
+	Port    bool // on a dedicated port
 	Params  Params
 	Schemas []Ref
 	Reason  string // why not, when not On
@@ -59,7 +68,7 @@ func (c *Client) Status() Status {
 	if c.codec == nil {
 		return Status{Reason: c.reason}
 	}
-	return Status{On: true, Params: c.conf.Params, Schemas: c.conf.Schemas, Out: c.codec.sent.Load()}
+	return Status{On: true, Port: c.port, Params: c.conf.Params, Schemas: c.conf.Schemas, Out: c.codec.sent.Load()}
 }
 
 // Negotiate brings conn to EXI if the server offers it. It returns true when
@@ -67,16 +76,16 @@ func (c *Client) Status() Status {
 // server refuses leaves the connection as it is, in XML; the error is for a
 // broken connection.
 func (c *Client) Negotiate(ctx context.Context, conn xmpp.Conn, features exi.Cursor) (bool, error) {
+	if p, ok := conn.(*portConn); ok {
+		return c.negotiatePort(ctx, p)
+	}
 	up, ok := conn.(xmpp.Upgrader)
 	if reason := c.unwanted(features, ok); reason != "" {
 		c.off(reason)
 		return false, nil
 	}
-	if c.Library == nil {
-		var err error
-		if c.Library, err = NewLibrary(); err != nil {
-			return false, err
-		}
+	if _, err := c.library(); err != nil {
+		return false, err
 	}
 	n := &proposal{c: c, conn: conn}
 	conf, err := n.run()
@@ -104,7 +113,7 @@ func (c *Client) Negotiate(ctx context.Context, conn xmpp.Conn, features exi.Cur
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.codec, c.conf, c.reason, c.trying = codec, conf, "", false
+	c.codec, c.conf, c.reason, c.trying, c.port = codec, conf, "", false, false
 	return true, ctx.Err()
 }
 
@@ -173,6 +182,7 @@ func (r *refusal) Error() string { return r.why }
 type proposal struct {
 	c    *Client
 	conn xmpp.Conn
+	base Params // in force; zero on the ordinary port
 	doc  exi.Doc
 }
 
@@ -184,7 +194,8 @@ func (p *proposal) send(pl xmpp.Payload) error {
 
 // ask sends a setup and reads its answer.
 func (p *proposal) ask(s *setup) (answer setup, err error) {
-	if err := p.send(s); err != nil {
+	err = p.send(xmpp.PayloadFunc(func(d *exi.Doc) { s.appendOver(d, nameSetup, false, p.base) }))
+	if err != nil {
 		return answer, err
 	}
 	if err := p.conn.ReadElement(&p.doc); err != nil {
@@ -193,7 +204,7 @@ func (p *proposal) ask(s *setup) (answer setup, err error) {
 	if n := p.doc.Root().Name(); n != nameSetupResponse {
 		return answer, xmpp.NewStreamError("bad-format", "setupResponse expected")
 	}
-	if err := answer.parse(p.doc.Root()); err != nil {
+	if err := answer.parseOver(p.doc.Root(), p.base); err != nil {
 		return answer, &refusal{err.Error()}
 	}
 	// An answer that lacks schemas is never an agreement (D1).
@@ -214,15 +225,15 @@ func (p *proposal) run() (Configuration, error) {
 			known.Forget(p.c.Server)
 		}
 	}
-	return p.full()
+	return p.full(p.c.Want, p.c.Library.preinstalled())
 }
 
 // rounds bounds the proposals: as wanted, after an upload, without what is
 // still missing, and once more with lowered values.
 const rounds = 4
 
-func (p *proposal) full() (conf Configuration, err error) {
-	ask := setup{Params: p.c.Want, Schemas: p.c.Library.preinstalled()}
+func (p *proposal) full(want Params, refs []Ref) (conf Configuration, err error) {
+	ask := setup{Params: want, Schemas: refs}
 	uploaded := p.c.NoUpload
 	for range rounds {
 		answer, err := p.ask(&ask)
@@ -237,7 +248,7 @@ func (p *proposal) full() (conf Configuration, err error) {
 		}
 		before := ask.Params
 		ask.Params = answer.Params
-		ask.Version = before.Version
+		ask.Version, ask.Profile = before.Version, before.Profile
 		changed := ask.Params != before
 		if len(answer.Missing) > 0 {
 			changed = true
@@ -261,7 +272,7 @@ func (p *proposal) supply(ask *setup, missing []Ref, uploaded *bool) error {
 			if text == nil {
 				return &refusal{"the server misses a schema nobody named: " + r.NS}
 			}
-			if err := p.send(uploadOf(text)); err != nil {
+			if err := p.provide(r, text); err != nil {
 				return err
 			}
 		}
@@ -274,19 +285,85 @@ func (p *proposal) supply(ask *setup, missing []Ref, uploaded *bool) error {
 	return nil
 }
 
-func uploadOf(text []byte) xmpp.Payload {
+// provide has the server download a schema, or uploads it.
+func (p *proposal) provide(r Ref, text []byte) error {
+	if p.c.URL != nil {
+		if url := p.c.URL(r); url != "" {
+			ok, err := p.haveDownloaded(url)
+			if ok || err != nil {
+				return err
+			}
+		}
+	}
+	up, err := uploadOf(p.c.UploadAs, r, text)
+	if err != nil {
+		return &refusal{err.Error()}
+	}
+	return p.send(up)
+}
+
+// haveDownloaded asks the server to download a schema. Whether it is the right
+// one, the next setup tells (0322-R25).
+func (p *proposal) haveDownloaded(url string) (bool, error) {
+	err := p.send(xmpp.PayloadFunc(func(d *exi.Doc) {
+		d.Start(nameDownload)
+		d.Attr(attrURL, exi.Str(url))
+		d.End()
+	}))
+	if err != nil {
+		return false, err
+	}
+	if err := p.conn.ReadElement(&p.doc); err != nil {
+		return false, err
+	}
+	root := p.doc.Root()
+	got, _ := root.Attr(attrURL)
+	if root.Name() != nameDownloaded || !got.Is(url) {
+		return false, xmpp.NewStreamError("bad-format", "downloadSchemaResponse expected")
+	}
+	result, _ := root.Attr(attrResult)
+	ok, _ := result.Bool()
+	if !ok {
+		p.c.log().Info("the server did not download a schema", "url", url, "why", root.First().Name().Value().Local)
+	}
+	return ok, nil
+}
+
+// uploadOf is the upload of a schema: an octet-exact copy as text (0322-R72),
+// or EXI with size and hash of the text (0322-R19, R20).
+func uploadOf(as string, r Ref, text []byte) (xmpp.Payload, error) {
+	data := text
+	if as == "" {
+		as = UploadText
+	}
+	if as != UploadText {
+		var err error
+		if data, err = toEXI(text, as == UploadEXIDocument); err != nil {
+			return nil, err
+		}
+	}
 	return xmpp.PayloadFunc(func(d *exi.Doc) {
 		d.Start(nameUpload)
-		d.Attr(attrContentType, exi.Str("Text"))
-		d.Text(exi.BytesValue(exi.Base64, string(text)))
+		if as != UploadText {
+			d.Attr(attrBytes, exi.IntValue(r.Bytes))
+		}
+		d.Attr(attrContentType, exi.Str(as))
+		if as != UploadText {
+			d.Attr(attrMD5, exi.Str(r.MD5))
+		}
+		d.Text(exi.BytesValue(exi.Base64, string(data)))
 		d.End()
-	})
+	}), nil
 }
 
 func (p *proposal) agreed(ask setup, id string) Configuration {
 	conf := Configuration{ID: id, Params: ask.Params, Schemas: ask.Schemas, Used: p.c.now()}
 	if p.c.Known != nil && id != "" {
-		p.c.Known.Remember(p.c.Server, conf)
+		key := p.c.Server
+		if conf.Params.Profile {
+			key = p.c.portKey()
+		}
+		p.c.Known.Remember(key, conf)
 	}
 	return conf
 }
@@ -298,11 +375,7 @@ func (p *proposal) codec(conf Configuration) (*Codec, error) {
 	if err != nil {
 		return nil, &refusal{err.Error()}
 	}
-	lim := p.c.Limits
-	if lim == (exi.Limits{}) {
-		lim = DefaultLimits()
-	}
-	codec, err := NewCodec(conf.Params, schema, lim)
+	codec, err := NewCodec(conf.Params, schema, p.c.limits())
 	if err != nil {
 		return nil, &refusal{err.Error()}
 	}

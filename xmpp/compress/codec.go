@@ -31,6 +31,10 @@ type Codec struct {
 type engine struct {
 	opts       exi.Options
 	encs, decs sync.Pool
+
+	once   sync.Once // of what a dedicated port needs
+	starts [256]bool
+	known  map[exi.Name]bool
 }
 
 func newEngine(p Params, s *exi.Schema, lim exi.Limits) (*engine, error) {
@@ -115,6 +119,15 @@ func (c *Codec) AppendOpen(dst []byte, h xmpp.Header) ([]byte, error) {
 	if c.win != nil {
 		c.win.resetWrite()
 	}
+	d, err := streamStart(h)
+	if err != nil {
+		return dst, err
+	}
+	return c.AppendElement(dst, d)
+}
+
+// streamStart is the header of a stream as a document (0322-R70).
+func streamStart(h xmpp.Header) (*exi.Doc, error) {
 	d := new(exi.Doc)
 	d.Start(nameStreamStart)
 	attr := func(name exi.Name, s string) {
@@ -128,7 +141,7 @@ func (c *Codec) AppendOpen(dst []byte, h xmpp.Header) ([]byte, error) {
 	if h.Version != "" {
 		mant, exp, ok := exi.ParseDec(h.Version)
 		if !ok {
-			return dst, fmt.Errorf("compress: stream version %q is no number", h.Version)
+			return nil, fmt.Errorf("compress: stream version %q is no number", h.Version)
 		}
 		d.Attr(attrStreamVer, exi.DecimalValue(mant, exp))
 	}
@@ -140,7 +153,7 @@ func (c *Codec) AppendOpen(dst []byte, h xmpp.Header) ([]byte, error) {
 		d.End()
 	}
 	d.End()
-	return c.AppendElement(dst, d)
+	return d, nil
 }
 
 // AppendElement appends the body of one element. On error dst and the tables
@@ -182,7 +195,11 @@ func (c *Codec) ReadOpen(r *bufio.Reader) (h xmpp.Header, err error) {
 	if err := c.read(r, &start); err != nil {
 		return h, err
 	}
-	root := start.Root()
+	return headerOf(start.Root())
+}
+
+// headerOf reads a streamStart (0322-R71).
+func headerOf(root exi.Cursor) (h xmpp.Header, err error) {
 	if root.Name() != nameStreamStart {
 		return h, xmpp.NewStreamError("bad-format", "streamStart expected")
 	}

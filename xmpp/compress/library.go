@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ import (
 type Library struct {
 	mu        sync.Mutex
 	preset    map[Ref][]byte
-	uploads   map[Ref]*list.Element // of upload
-	recent    *list.List            // uploads, the most recently used first
+	uploads   map[uploadKey]*list.Element // of upload
+	recent    *list.List                  // uploads, the most recently used first
 	octets    int
 	maxOctets int
 	maxFile   int
@@ -35,8 +36,15 @@ type Library struct {
 	order     [][32]byte // of grammars, oldest first
 }
 
+// uploadKey names an upload. Those in EXI serve only the account, or the
+// stream, that sent them: nobody can check their size and hash (decision D19).
+type uploadKey struct {
+	scope string // empty for texts, which serve everybody
+	Ref
+}
+
 type upload struct {
-	ref  Ref
+	key  uploadKey
 	text []byte
 }
 
@@ -46,14 +54,20 @@ type grammarSet struct {
 	err    error
 
 	mu      sync.Mutex
-	engines map[Params]*engine
+	engines map[engineKey]*engine
+}
+
+type engineKey struct {
+	Params
+	exi.Limits
 }
 
 // engine returns the shared engine of a configuration with these grammars.
 func (g *grammarSet) engine(p Params, lim exi.Limits) (*engine, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if e := g.engines[p]; e != nil {
+	key := engineKey{p, lim}
+	if e := g.engines[key]; e != nil {
 		return e, nil
 	}
 	e, err := newEngine(p, g.schema, lim)
@@ -61,9 +75,9 @@ func (g *grammarSet) engine(p Params, lim exi.Limits) (*engine, error) {
 		return nil, err
 	}
 	if g.engines == nil || len(g.engines) >= maxGrammars {
-		g.engines = make(map[Params]*engine) // options are the client's choice
+		g.engines = make(map[engineKey]*engine) // options are the client's choice
 	}
-	g.engines[p] = e
+	g.engines[key] = e
 	return e, nil
 }
 
@@ -80,7 +94,7 @@ const (
 // ones, for example those an operator put into a folder.
 func NewLibrary(more ...[]byte) (*Library, error) {
 	l := &Library{
-		preset: make(map[Ref][]byte), uploads: make(map[Ref]*list.Element), recent: list.New(),
+		preset: make(map[Ref][]byte), uploads: make(map[uploadKey]*list.Element), recent: list.New(),
 		maxOctets: MaxUploads, maxFile: MaxSchema, grammars: make(map[[32]byte]*grammarSet),
 	}
 	for _, f := range schemas.Files() {
@@ -102,10 +116,13 @@ func refOf(ns string, text []byte) Ref {
 }
 
 // Has reports whether the library has exactly this file.
-func (l *Library) Has(r Ref) bool {
+func (l *Library) Has(r Ref) bool { return l.has(r, "") }
+
+func (l *Library) has(r Ref, scope string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text(r) != nil
+	text, _ := l.text(r, scope)
+	return text != nil
 }
 
 // preinstalled lists what the library was made with, by namespace.
@@ -122,15 +139,18 @@ func byNamespace(a, b Ref) int {
 	return cmp.Or(strings.Compare(a.NS, b.NS), strings.Compare(a.MD5, b.MD5))
 }
 
-func (l *Library) text(r Ref) []byte {
+// text returns a file, and whether it is one of the scope's own.
+func (l *Library) text(r Ref, scope string) (text []byte, private bool) {
 	if t, ok := l.preset[r]; ok {
-		return t
+		return t, false
 	}
-	if e, ok := l.uploads[r]; ok {
-		l.recent.MoveToFront(e)
-		return e.Value.(upload).text
+	for _, s := range []string{"", scope} {
+		if e, ok := l.uploads[uploadKey{s, r}]; ok {
+			l.recent.MoveToFront(e)
+			return e.Value.(upload).text, s != ""
+		}
 	}
-	return nil
+	return nil, false
 }
 
 // Upload adds a schema by its text and returns its name. Namespace, size and
@@ -145,48 +165,86 @@ func (l *Library) Upload(text []byte) (Ref, error) {
 		return Ref{}, fmt.Errorf("compress: uploaded schema: %w", err)
 	}
 	r := refOf(ns, text)
+	l.keep(uploadKey{Ref: r}, bytes.Clone(text))
+	return r, nil
+}
+
+// keep adds an upload and drops those that were not used for the longest time.
+func (l *Library) keep(k uploadKey, text []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.text(r) != nil {
-		return r, nil
+	if have, _ := l.text(k.Ref, k.scope); have != nil {
+		return
 	}
-	l.uploads[r] = l.recent.PushFront(upload{r, bytes.Clone(text)})
+	l.uploads[k] = l.recent.PushFront(upload{k, text})
 	l.octets += len(text)
 	for l.octets > l.maxOctets {
 		last := l.recent.Back()
 		u := l.recent.Remove(last).(upload)
-		delete(l.uploads, u.ref)
+		delete(l.uploads, u.key)
 		l.octets -= len(u.text)
 	}
-	return r, nil
+}
+
+// uploadEXI adds a schema that came in EXI for the account alone, under the
+// size and hash that its sender gives for the text it was made from.
+func (l *Library) uploadEXI(data []byte, document bool, size int64, md5, scope string) error {
+	if len(data) > l.maxFile {
+		return fmt.Errorf("compress: an uploaded schema of %d octets; the limit is %d", len(data), l.maxFile)
+	}
+	if size <= 0 || size > int64(2*l.maxFile) || len(md5) != 32 || scope == "" {
+		return errors.New("compress: an uploaded EXI schema without size and hash of its text")
+	}
+	text, err := fromEXI(data, document)
+	if err != nil {
+		return err
+	}
+	ns, err := targetNamespace(text)
+	if err != nil {
+		return err
+	}
+	l.keep(uploadKey{scope, Ref{NS: ns, Bytes: size, MD5: md5}}, text)
+	return nil
 }
 
 // Grammars returns the grammars of a set of schemas that the library has. The
 // order of refs does not matter. Sets are compiled once and shared.
 func (l *Library) Grammars(refs []Ref) (*exi.Schema, error) {
-	set, err := l.set(refs)
+	set, err := l.set(refs, "")
 	if err != nil {
 		return nil, err
 	}
 	return set.schema, nil
 }
 
-func (l *Library) set(refs []Ref) (*grammarSet, error) {
+func (l *Library) set(refs []Ref, scope string) (*grammarSet, error) {
 	refs = slices.Clone(refs)
 	// Ascending by namespace: the order of the canonical schema (0322-R50).
 	slices.SortFunc(refs, byNamespace)
-	key := setKey(refs)
 	l.mu.Lock()
-	set := l.grammars[key]
 	files := make(canonical, len(refs))
+	private := ""
 	for _, r := range refs {
-		text := l.text(r)
-		if text == nil && set == nil {
+		text, mine := l.text(r, scope)
+		if text == nil {
 			l.mu.Unlock()
 			return nil, fmt.Errorf("compress: schema %s (%s) is not here any more", r.NS, r.MD5)
 		}
+		if mine {
+			private = scope // the grammars are the account's, too
+		}
 		files[r.NS] = text
 	}
+	key := setKey("", private, refs)
+	set := l.grammar(key)
+	l.mu.Unlock()
+	set.once.Do(func() { set.schema, set.err = files.compile(key) })
+	return set, set.err
+}
+
+// grammar returns the set of that key, a new one if there is none.
+func (l *Library) grammar(key [32]byte) *grammarSet {
+	set := l.grammars[key]
 	if set == nil {
 		set = &grammarSet{}
 		l.grammars[key] = set
@@ -195,13 +253,12 @@ func (l *Library) set(refs []Ref) (*grammarSet, error) {
 			l.order = l.order[1:]
 		}
 	}
-	l.mu.Unlock()
-	set.once.Do(func() { set.schema, set.err = files.compile(key) })
-	return set, set.err
+	return set
 }
 
-func setKey(refs []Ref) [32]byte {
+func setKey(kind, scope string, refs []Ref) [32]byte {
 	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00", kind, scope)
 	for _, r := range refs {
 		fmt.Fprintf(h, "%s\x00%d\x00%s\x00", r.NS, r.Bytes, r.MD5)
 	}
@@ -212,12 +269,15 @@ func setKey(refs []Ref) [32]byte {
 // is not in the set does not exist (XEP-0322 §2.5).
 type canonical map[string][]byte
 
+// NSCanonical is the target namespace of canonical schemas (0322-R51).
+const NSCanonical = "urn:xmpp:exi:cs"
+
 var errOutside = errors.New("the import is not among the negotiated schemas")
 
 // Schema implements xsd.Resolver.
 func (c canonical) Schema(from, location, namespace string) (string, []byte, error) {
 	if from == "" {
-		namespace = location
+		return location, canonicalText(slices.Collect(maps.Keys(c))), nil
 	}
 	if text, ok := c[namespace]; ok {
 		return namespace, text, nil
@@ -225,17 +285,31 @@ func (c canonical) Schema(from, location, namespace string) (string, []byte, err
 	return "", nil, fmt.Errorf("%w: %s: %w", xsd.ErrNotFound, namespace, errOutside)
 }
 
-func (c canonical) compile(key [32]byte) (*exi.Schema, error) {
-	names := make([]string, 0, len(c))
-	for ns := range c {
-		names = append(names, ns)
+// canonicalText is the schema that imports the negotiated ones, in ascending
+// order of their namespaces (0322-R50).
+func canonicalText(namespaces []string) []byte {
+	slices.Sort(namespaces)
+	b := []byte(`<xs:schema xmlns:xs="` + exi.NSXSD + `" targetNamespace="` + NSCanonical + `">` + "\n")
+	for _, ns := range namespaces {
+		b = append(b, `<xs:import`...)
+		if ns != "" {
+			b = append(b, ` namespace="`...)
+			b = append(b, xmlEscaper.Replace(ns)...)
+			b = append(b, '"')
+		}
+		b = append(b, "/>\n"...)
 	}
-	slices.Sort(names)
-	s, err := xsd.Compile(c, names...)
+	return append(b, "</xs:schema>\n"...)
+}
+
+var xmlEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", `"`, "&quot;")
+
+func (c canonical) compile(key [32]byte) (*exi.Schema, error) {
+	s, err := xsd.Compile(c, NSCanonical)
 	if err != nil {
 		return nil, fmt.Errorf("compress: the negotiated schemas do not compile: %w", err)
 	}
-	s.ID = "urn:xmpp:exi:cs#" + hex.EncodeToString(key[:8])
+	s.ID = NSCanonical + "#" + hex.EncodeToString(key[:8])
 	return s, nil
 }
 

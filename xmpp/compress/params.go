@@ -29,8 +29,17 @@ type Params struct {
 	// Window keeps one DEFLATE window over all stanzas of a direction: an
 	// extension, see NSPostern. It needs byte alignment.
 	Window bool
+	// Profile applies the EXI Profile without any learning: it belongs to the
+	// dedicated port and cannot be negotiated.
+	Profile bool
 	// unsupported is set when something was asked for that has no field here.
 	unsupported bool
+}
+
+// PortParams are the options of a dedicated port before anything is negotiated
+// (0322-R55, decisions D6 and D27).
+func PortParams() Params {
+	return Params{Version: 1, Strict: true, ValueMaxLength: 64, ValuePartitionCapacity: 64, Profile: true}
 }
 
 // errIllegal is wrapped by legal.
@@ -132,6 +141,9 @@ func (p Params) options(s *exi.Schema, lim exi.Limits) exi.Options {
 	}
 	if p.ValuePartitionCapacity > 0 {
 		o.ValuePartitionCapacity = p.ValuePartitionCapacity
+	}
+	if p.Profile {
+		o.Profile = &exi.Profile{} // no local value partitions, and nothing is learned
 	}
 	o.Schema = s
 	o.KeepFloatDigits = true // 21.50 stays 21.50 on every XMPP stream

@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -18,7 +19,9 @@ type Server struct {
 	Ceiling Ceiling
 	// Uploads permits uploadSchema. Without it uploads are ignored.
 	Uploads bool
-	// UploadsPerStream bounds the uploads of one stream; 0: 16.
+	// Downloads fetches schemas for clients; nil: none are fetched.
+	Downloads Fetcher
+	// UploadsPerStream bounds the uploads and downloads of one stream; 0: 16.
 	UploadsPerStream int
 	Limits           exi.Limits // of the bodies; zero: DefaultLimits
 	Logger           *slog.Logger
@@ -38,15 +41,30 @@ func (s *Server) Offer() xmpp.Payload {
 
 // Negotiation is the receiving role on one stream.
 type Negotiation struct {
+	// Account is who has logged in, if that is known: schemas uploaded in EXI
+	// serve its later streams too.
+	Account string
+
 	s       *Server
+	port    *PortCodec // nil on the ordinary port
+	stream  string     // stands for an account that is not known
 	agreed  *Configuration
 	setups  int
 	uploads int
 	done    bool
+	base    Params
 }
 
 // Accept starts the negotiation of a stream.
-func (s *Server) Accept() *Negotiation { return &Negotiation{s: s} }
+func (s *Server) Accept() *Negotiation { return &Negotiation{s: s, stream: newID()} }
+
+// scope is whom schemas uploaded in EXI serve.
+func (n *Negotiation) scope() string {
+	if n.Account != "" {
+		return "account " + n.Account
+	}
+	return "stream " + n.stream
+}
 
 // maxSetups bounds the proposals on one stream.
 const maxSetups = 32
@@ -59,19 +77,23 @@ type Result struct {
 	Reply xmpp.Payload
 	// Codec is to be used for everything behind Reply; the peer opens a new
 	// stream with it. nil: no change.
-	Codec *Codec
+	Codec xmpp.Codec
 }
 
 // Handle takes a first-level element that came before binding.
 func (n *Negotiation) Handle(c exi.Cursor) (Result, error) {
 	switch c.Name() {
 	case nameSetup:
-		return n.setup(c)
+		r, err := n.setup(c)
+		if n.port != nil && n.agreed != nil && err == nil {
+			return n.reopen(r)
+		}
+		return r, err
 	case nameUpload:
 		n.upload(c)
 		return Result{Handled: true}, nil
 	case nameDownload:
-		return Result{Handled: true, Reply: noDownload(c)}, nil
+		return Result{Handled: true, Reply: n.download(c)}, nil
 	case nameCompress:
 		return n.compress(c)
 	}
@@ -83,7 +105,7 @@ func (n *Negotiation) setup(c exi.Cursor) (Result, error) {
 		return Result{}, xmpp.NewStreamError("policy-violation", "too many EXI proposals")
 	}
 	var asked setup
-	if err := asked.parse(c); err != nil {
+	if err := asked.parseOver(c, n.base); err != nil {
 		return Result{}, xmpp.NewStreamError("policy-violation", err.Error())
 	}
 	n.agreed = nil // a new proposal replaces what was agreed (XEP-0322 §2.2)
@@ -91,16 +113,16 @@ func (n *Negotiation) setup(c exi.Cursor) (Result, error) {
 	switch {
 	case n.done:
 		answer.Params = asked.Params.mended() // one switch for each connection (D12)
-		return Result{Handled: true, Reply: response{&answer, true}}, nil
+		return Result{Handled: true, Reply: response{&answer, true, Params{}}}, nil
 	case asked.Location != "" || asked.ConfigID != "" && !asked.bare:
 		answer.ConfigID = asked.ConfigID // 0322-R28, R32
 	case asked.ConfigID != "":
 		n.quick(&answer, asked.ConfigID)
 	default:
 		all := n.full(&answer, asked)
-		return Result{Handled: true, Reply: response{&answer, all}}, nil
+		return Result{Handled: true, Reply: response{&answer, all, n.base}}, nil
 	}
-	return Result{Handled: true, Reply: response{&answer, false}}, nil
+	return Result{Handled: true, Reply: response{&answer, false, n.base}}, nil
 }
 
 // quick answers a proposal by id (0322-R29, R30).
@@ -110,17 +132,38 @@ func (n *Negotiation) quick(answer *setup, id string) {
 	if !ok {
 		return
 	}
-	if n.s.now().Sub(conf.Used) > Expiry || n.s.Ceiling.under(conf.Params) != conf.Params || !n.have(conf.Schemas) {
+	if conf.Params.Profile != (n.port != nil) {
+		return // of the other kind of port
+	}
+	if n.s.stale(conf) {
 		n.s.Configs.Forget(id)
 		return
+	}
+	if !n.have(conf.Schemas) {
+		return // of another account, or not any more
 	}
 	conf.Used = n.s.now()
 	n.s.Configs.Remember(id, conf)
 	n.agreed, answer.Agreement = &conf, true
 }
 
+// stale reports whether a configuration is not to be used again.
+func (s *Server) stale(c Configuration) bool {
+	return s.now().Sub(c.Used) > Expiry || s.Ceiling.under(c.Params) != c.Params
+}
+
 func (n *Negotiation) have(refs []Ref) bool {
-	return !slices.ContainsFunc(refs, func(r Ref) bool { return !n.s.Library.Has(r) })
+	return !slices.ContainsFunc(refs, func(r Ref) bool { return !n.has(r) })
+}
+
+// has reports whether a schema can be used on this stream.
+func (n *Negotiation) has(r Ref) bool {
+	if n.port != nil {
+		if own := portRefs()[r.NS]; len(own) > 0 {
+			return slices.Contains(own, r) // its default schemas are not replaced
+		}
+	}
+	return n.s.Library.has(r, n.scope())
 }
 
 // full answers a proposal with options and schemas. all says that every option
@@ -130,7 +173,7 @@ func (n *Negotiation) full(answer *setup, asked setup) (all bool) {
 	seen := make(map[string]bool)
 	for _, r := range asked.Schemas {
 		// The second file of a namespace cannot be used (D20).
-		if seen[r.NS] || !n.s.Library.Has(r) {
+		if seen[r.NS] && n.port == nil || slices.Contains(answer.Schemas, r) || !n.has(r) {
 			answer.Missing = append(answer.Missing, r)
 			continue
 		}
@@ -141,7 +184,7 @@ func (n *Negotiation) full(answer *setup, asked setup) (all bool) {
 	if asked.unsupported || answer.Params != asked.Params || len(answer.Missing) > 0 || len(asked.Missing) > 0 {
 		return asked.unsupported || asked.legal() != nil
 	}
-	if _, err := n.s.Library.Grammars(answer.Schemas); err != nil {
+	if _, err := n.grammars(answer.Schemas); err != nil {
 		n.s.log().Warn("EXI schemas of a client do not fit together", "err", err)
 		return false
 	}
@@ -171,8 +214,15 @@ func (n *Negotiation) compress(c exi.Cursor) (Result, error) {
 	})}, nil
 }
 
+func (n *Negotiation) grammars(refs []Ref) (*grammarSet, error) {
+	if n.port != nil {
+		return n.s.Library.portSet(refs, n.scope())
+	}
+	return n.s.Library.set(refs, n.scope())
+}
+
 func (n *Negotiation) codec() (*Codec, error) {
-	set, err := n.s.Library.set(n.agreed.Schemas)
+	set, err := n.grammars(n.agreed.Schemas)
 	if err != nil {
 		return nil, err
 	}
@@ -195,11 +245,7 @@ func failure(reason exi.Name) xmpp.Payload {
 // the next setup (D3).
 func (n *Negotiation) upload(c exi.Cursor) {
 	n.uploads++
-	most := n.s.UploadsPerStream
-	if most <= 0 {
-		most = 16
-	}
-	if !n.s.Uploads || n.uploads > most {
+	if !n.s.Uploads || n.uploads > n.s.mostUploads() {
 		n.s.log().Info("an uploaded EXI schema was ignored", "allowed", n.s.Uploads, "count", n.uploads)
 		return
 	}
@@ -209,30 +255,27 @@ func (n *Negotiation) upload(c exi.Cursor) {
 }
 
 func (n *Negotiation) take(c exi.Cursor) error {
-	if typ, ok := c.Attr(attrContentType); ok && !typ.Is("Text") {
-		return fmt.Errorf("compress: an upload of content type %q; only Text is taken", typ.View())
-	}
-	text, ok := c.Text().Bytes(exi.Base64)
+	data, ok := c.Text().Bytes(exi.Base64)
 	if !ok {
-		return fmt.Errorf("compress: an upload that is not base64")
+		return errors.New("compress: an upload that is not base64")
 	}
-	_, err := n.s.Library.Upload(text)
-	return err
+	typ, ok := c.Attr(attrContentType)
+	switch {
+	case !ok || typ.Is(UploadText):
+		_, err := n.s.Library.Upload(data)
+		return err
+	case typ.Is(UploadEXIBody), typ.Is(UploadEXIDocument):
+		r := parseRef(c)
+		return n.s.Library.uploadEXI(data, typ.Is(UploadEXIDocument), r.Bytes, r.MD5, n.scope())
+	}
+	return fmt.Errorf("compress: an upload of content type %q", typ.View())
 }
 
-// noDownload refuses: this server fetches nothing for others (0322-R23, R26).
-func noDownload(c exi.Cursor) xmpp.Payload {
-	url, _ := c.Attr(attrURL)
-	text := url.String()
-	return xmpp.PayloadFunc(func(d *exi.Doc) {
-		d.Start(nameDownloaded)
-		d.Attr(attrResult, exi.BoolValue(false))
-		d.Attr(attrURL, exi.Str(text))
-		d.Start(exi.N(NSEXI, "invalidUrl"))
-		d.Attr(attrMessage, exi.Str("This server downloads no schemas. Upload the schema instead."))
-		d.End()
-		d.End()
-	})
+func (s *Server) mostUploads() int {
+	if s.UploadsPerStream > 0 {
+		return s.UploadsPerStream
+	}
+	return 16
 }
 
 func (s *Server) now() time.Time {

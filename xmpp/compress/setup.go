@@ -127,8 +127,12 @@ func setAlignment(p *Params, v exi.Value) bool {
 
 // parse reads a setup or setupResponse. What cannot be read marks the Params
 // as unsupported; only a size beyond all bounds is an error.
-func (s *setup) parse(c exi.Cursor) error {
-	*s = setup{bare: true}
+func (s *setup) parse(c exi.Cursor) error { return s.parseOver(c, Params{}) }
+
+// parseOver is parse where attributes that are absent keep what is in force
+// (decision D6).
+func (s *setup) parseOver(c exi.Cursor, base Params) error {
+	*s = setup{bare: true, Params: base}
 	for name, v := range c.Attrs() {
 		switch name {
 		case attrConfig:
@@ -186,7 +190,10 @@ func parseRef(c exi.Cursor) (r Ref) {
 
 // append writes the element. all writes every option, also at its default: a
 // server that refuses says what it can do (D28).
-func (s *setup) append(d *exi.Doc, name exi.Name, all bool) {
+func (s *setup) append(d *exi.Doc, name exi.Name, all bool) { s.appendOver(d, name, all, Params{}) }
+
+// appendOver leaves out what is the same in base.
+func (s *setup) appendOver(d *exi.Doc, name exi.Name, all bool, base Params) {
 	d.Start(name)
 	if s.Agreement {
 		d.Attr(attrAgreement, exi.BoolValue(true))
@@ -195,8 +202,11 @@ func (s *setup) append(d *exi.Doc, name exi.Name, all bool) {
 		d.Attr(attrConfig, exi.Str(s.ConfigID))
 	}
 	for _, a := range paramAttrs {
-		v := a.get(&s.Params)
-		if v.IsZero() && all {
+		v, was := a.get(&s.Params), a.get(&base)
+		if !all && base != (Params{}) && v.String() == was.String() {
+			continue
+		}
+		if v.IsZero() && (all || !was.IsZero()) {
 			v = defaults[a.name]
 		}
 		if !v.IsZero() {
@@ -243,8 +253,9 @@ func (s *setup) AppendEvents(d *exi.Doc) { s.append(d, nameSetup, false) }
 // response makes a setup the payload of an answer.
 type response struct {
 	*setup
-	all bool
+	all  bool
+	base Params
 }
 
 // AppendEvents writes the answer.
-func (r response) AppendEvents(d *exi.Doc) { r.append(d, nameSetupResponse, r.all) }
+func (r response) AppendEvents(d *exi.Doc) { r.appendOver(d, nameSetupResponse, r.all, r.base) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"postern/exi"
 	"postern/exi/xmltext"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 	"postern/xmpp/tcp"
 )
 
@@ -22,7 +24,10 @@ type link struct {
 	client *tcp.Conn
 	server *tcp.Conn
 	addr   net.Addr
-	direct bool
+	via    entry
+	port   *compress.PortCodec // on the dedicated port
+
+	account string // who logs in, as the client says; the server has checked it
 
 	mu   sync.Mutex // of server, until it is set, and gone
 	gone bool       // cut was called
@@ -39,13 +44,13 @@ const beforeLogin = 10_000
 
 // serve brings one client through login and has it relayed. It calls gone when
 // the client has left, which is after it returned.
-func (t *Terminator) serve(ctx context.Context, nc net.Conn, direct bool, gone func()) {
-	l := &link{t: t, addr: nc.RemoteAddr(), direct: direct}
+func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone func()) {
+	l := &link{t: t, addr: nc.RemoteAddr(), via: via}
 	if t.cfg.Rate > 0 {
 		nc = &slowed{Conn: nc, rate: t.cfg.Rate}
 	}
 	opts := tcp.Options{Limits: xmltext.Limits{Octets: beforeLogin, Depth: 16}}
-	if direct {
+	if via == viaDirect {
 		hs, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 		layer := tls.Server(nc, directTLS(t.cfg.TLS))
 		err := layer.HandshakeContext(hs)
@@ -124,6 +129,14 @@ func (l *link) fail(err error) {
 	if l.server != nil {
 		_ = l.server.Abort()
 	}
+	if errors.Is(err, compress.ErrShortcut) {
+		// The client takes another connection (0322-R62, R63).
+		l.out.Reset()
+		compress.AppendRefusal(&l.out)
+		_ = l.client.WriteElements(&l.out)
+		_ = l.client.Close()
+		return
+	}
 	var se *xmpp.StreamError
 	switch {
 	case errors.As(err, &se) && se.Local:
@@ -141,7 +154,16 @@ func (l *link) step() { l.timer.Reset(l.t.cfg.Timeout) }
 
 // login secures the client's stream and relays until its session begins.
 func (l *link) login(ctx context.Context) error {
-	if !l.direct {
+	if l.via == viaPort {
+		var err error
+		if l.port, err = l.t.cfg.EXI.Port(); err != nil {
+			return err
+		}
+		if err := l.client.SetCodec(l.port); err != nil {
+			return err
+		}
+	}
+	if l.via != viaDirect {
 		if err := l.startTLS(ctx); err != nil {
 			return err
 		}
@@ -161,8 +183,7 @@ func (l *link) login(ctx context.Context) error {
 	if err := l.connected(server); err != nil {
 		return err
 	}
-	features(l.from.Root(), &l.out, nil)
-	if err := l.client.WriteElements(&l.out); err != nil {
+	if err := l.offer(nil); err != nil {
 		return err
 	}
 	if err := l.sasl(); err != nil {
@@ -231,6 +252,9 @@ func (l *link) sasl() error {
 				return err
 			}
 			continue
+		} else if ok {
+			first, _ := root.Text().Bytes(exi.Base64)
+			l.account = authcid(mech.String(), first)
 		}
 		if err := l.server.WriteElements(&l.doc); err != nil {
 			return err
@@ -259,11 +283,10 @@ func (l *link) begin(ctx context.Context) error {
 	if err := reopen(ctx, l.server, up, &l.from); err != nil {
 		return err
 	}
-	features(l.from.Root(), &l.out, l.t.cfg.EXI.Offer())
-	if err := l.client.WriteElements(&l.out); err != nil {
+	n := l.negotiation()
+	if err := l.offer(l.methods()); err != nil {
 		return err
 	}
-	n := l.t.cfg.EXI.Accept()
 	for {
 		l.step()
 		if err := l.client.ReadElement(&l.doc); err != nil {
@@ -289,12 +312,76 @@ func (l *link) begin(ctx context.Context) error {
 		if err := l.client.SetCodec(r.Codec); err != nil {
 			return err
 		}
+		if p, ok := r.Codec.(*compress.PortCodec); ok {
+			l.port = p
+		}
 		if _, err := l.accept(ctx); err != nil {
 			return err
 		}
-		features(l.from.Root(), &l.out, nil)
-		if err := l.client.WriteElements(&l.out); err != nil {
+		if err := l.offer(nil); err != nil {
 			return err
 		}
 	}
+}
+
+// negotiation starts the negotiation of EXI for the account.
+func (l *link) negotiation() *compress.Negotiation {
+	n := l.t.cfg.EXI.Accept()
+	if l.port != nil {
+		n = l.t.cfg.EXI.AcceptPort(l.port)
+	}
+	n.Account = l.account
+	return n
+}
+
+// methods is the offer to compress; on the dedicated port all is EXI already.
+func (l *link) methods() xmpp.Payload {
+	switch {
+	case l.port != nil:
+		return nil
+	case l.t.cfg.Port > 0:
+		return l.t.cfg.EXI.OfferPort(l.t.cfg.Port)
+	}
+	return l.t.cfg.EXI.Offer()
+}
+
+// offer passes the server's features on, without those that the client's
+// grammar cannot carry.
+func (l *link) offer(extra xmpp.Payload) error {
+	features(l.from.Root(), &l.out, extra)
+	if l.port != nil && !l.port.Fits(&l.out) {
+		var all, one exi.Doc
+		all.Copy(&l.out)
+		l.out.Reset()
+		l.out.Start(nameFeatures)
+		for f := range all.Root().Children() {
+			one.Reset()
+			one.Start(nameFeatures)
+			one.AppendElement(f)
+			one.End()
+			if l.port.Fits(&one) {
+				l.out.AppendElement(f)
+			}
+		}
+		l.out.End()
+	}
+	return l.client.WriteElements(&l.out)
+}
+
+// authcid reads who wants to log in off the first message of PLAIN (RFC 4616)
+// or SCRAM (RFC 5802).
+func authcid(mechanism string, message []byte) string {
+	sep, at := ",", 2
+	if mechanism == "PLAIN" {
+		sep, at = "\x00", 1
+	}
+	parts := strings.Split(string(message), sep)
+	if at >= len(parts) {
+		return ""
+	}
+	name, scram := strings.CutPrefix(parts[at], "n=")
+	if scram != (mechanism != "PLAIN") {
+		return ""
+	}
+	return name
 }

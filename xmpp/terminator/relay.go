@@ -67,12 +67,19 @@ func (l *link) replace(dst *tcp.Conn, d *exi.Doc) error {
 	if err := st.Parse(d.Root()); err != nil {
 		return err
 	}
+	var out exi.Doc
+	var unfit *xmpp.EncodeError
 	if st.Kind == xmpp.IQ && (st.Type == xmpp.Get || st.Type == xmpp.Set) {
 		st.Payload = xmpp.PayloadFunc(func(d *exi.Doc) {
 			d.Element(exi.N(compress.NSPostern, "unsupported"), exi.Value{})
 		})
+		st.AppendEvents(&out)
+		if err := dst.WriteElements(&out); !errors.As(err, &unfit) {
+			return err
+		}
+		st.Payload = nil // the answer will be bad-request
+		out.Reset()
 	}
-	var out exi.Doc
 	st.AppendEvents(&out)
 	return dst.WriteElements(&out)
 }

@@ -37,6 +37,9 @@ type Config struct {
 	Upstream Upstream
 	// EXI negotiates the compression.
 	EXI *compress.Server
+	// Port is the number of the dedicated EXI port to advertise to clients of the
+	// ordinary one; 0: none is. ServePort serves it.
+	Port int
 
 	// MaxClients bounds the clients at a time. 0: 10,000.
 	MaxClients int
@@ -112,10 +115,32 @@ func New(cfg Config) (*Terminator, error) {
 	return t, nil
 }
 
+// entry is how a client's stream starts.
+type entry uint8
+
+const (
+	viaStartTLS entry = iota
+	viaDirect         // TLS from the first octet
+	viaPort           // EXI from the first octet, STARTTLS within
+)
+
+// ServePort is Serve for the dedicated EXI port of XEP-0322, where streams are
+// EXI from the first octet.
+func (t *Terminator) ServePort(ctx context.Context, ln net.Listener) error {
+	return t.serveAll(ctx, ln, viaPort)
+}
+
 // Serve accepts clients until ctx ends, then lets them go (Config.Drain) and
 // returns when the last one is gone. direct says that TLS starts with the
 // first octet (XEP-0368). It may be called for several listeners.
 func (t *Terminator) Serve(ctx context.Context, ln net.Listener, direct bool) error {
+	if direct {
+		return t.serveAll(ctx, ln, viaDirect)
+	}
+	return t.serveAll(ctx, ln, viaStartTLS)
+}
+
+func (t *Terminator) serveAll(ctx context.Context, ln net.Listener, via entry) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	linkCtx, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -140,7 +165,7 @@ func (t *Terminator) Serve(ctx context.Context, ln net.Listener, direct bool) er
 			continue
 		}
 		wg.Add(1)
-		go t.serve(linkCtx, nc, direct, func() {
+		go t.serve(linkCtx, nc, via, func() {
 			t.release(host)
 			wg.Done()
 		})

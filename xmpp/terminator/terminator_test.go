@@ -97,7 +97,24 @@ type party struct {
 
 func login(t *testing.T, s *peertest.Server, account, addr string, want *compress.Params) *party {
 	t.Helper()
-	var m xmpp.Mux
+	p := &party{}
+	cfg := xmpp.Config{
+		JID:       jid.MustParse(s.JID(account)),
+		Password:  func(context.Context) (string, error) { return s.Password(account), nil },
+		CAs:       s.CA.Pool(),
+		Transport: &tcp.Transport{}, Addr: addr, Handler: versionMux(account), Timeout: 10 * time.Second,
+		Backoff: xmpp.Backoff{First: 100 * time.Millisecond, Many: 100 * time.Millisecond, Max: time.Second},
+	}
+	if want != nil {
+		p.exi = &compress.Client{Want: *want, Known: &compress.Memory{}, Server: s.Domain}
+		cfg.Compress = p.exi.Negotiate
+	}
+	return run(t, p, cfg)
+}
+
+// versionMux answers version requests.
+func versionMux(account string) *xmpp.Mux {
+	m := new(xmpp.Mux)
 	m.HandleFunc(xmpp.IQ, xmpp.Get, nameVersion, func(context.Context, *xmpp.Stanza) (xmpp.Payload, error) {
 		return xmpp.PayloadFunc(func(d *exi.Doc) {
 			d.Start(nameVersion)
@@ -106,18 +123,12 @@ func login(t *testing.T, s *peertest.Server, account, addr string, want *compres
 			d.End()
 		}), nil
 	})
-	p := &party{}
-	cfg := xmpp.Config{
-		JID:       jid.MustParse(s.JID(account)),
-		Password:  func(context.Context) (string, error) { return s.Password(account), nil },
-		CAs:       s.CA.Pool(),
-		Transport: &tcp.Transport{}, Addr: addr, Handler: &m, Timeout: 10 * time.Second,
-		Backoff: xmpp.Backoff{First: 100 * time.Millisecond, Many: 100 * time.Millisecond, Max: time.Second},
-	}
-	if want != nil {
-		p.exi = &compress.Client{Want: *want, Known: &compress.Memory{}, Server: s.Domain}
-		cfg.Compress = p.exi.Negotiate
-	}
+	return m
+}
+
+// run runs a session until the test ends, and waits until it is online.
+func run(t *testing.T, p *party, cfg xmpp.Config) *party {
+	t.Helper()
 	var err error
 	if p.Session, err = xmpp.NewSession(cfg); err != nil {
 		t.Fatal(err)
