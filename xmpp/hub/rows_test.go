@@ -1,0 +1,119 @@
+package hub
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCoreR25R75_FeaturesFollowEachHeader(t *testing.T) {
+	x := newSite(t)
+	p := x.secure() // reads the features of the first and second stream
+	if got := p.auth("anna", "anna"); !strings.HasPrefix(got, "<success") {
+		t.Fatal(got)
+	}
+	// Nothing comes before the client's new header: were it there, Open would
+	// read it instead of the answering header.
+	p.open()
+	p.expect("<stream:features", "<bind")
+}
+
+func Test0198R01_ManagementIsOfferedBesideBinding(t *testing.T) {
+	x := newSite(t)
+	p := x.dial()
+	p.open()
+	if got := p.expect("<stream:features"); strings.Contains(got, "urn:xmpp:sm:3") {
+		t.Errorf("offered before login: %s", got)
+	}
+	q := x.secure()
+	if got := q.auth("anna", "anna"); !strings.HasPrefix(got, "<success") {
+		t.Fatal(got)
+	}
+	q.open()
+	q.expect("urn:xmpp:sm:3", "<bind")
+}
+
+func Test0198R30_ResumptionOfWhatIsUnknown(t *testing.T) {
+	x := newSite(t)
+	p := x.authenticated("anna")
+	p.send("<resume xmlns='urn:xmpp:sm:3' previd='never-given' h='0'/>")
+	p.expect("<failed", "item-not-found")
+	// The stream goes on with binding (0198-R31).
+	p.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	p.expect("type='result'", "<jid>anna@"+domain+"/")
+}
+
+func TestCoreR107_NothingBeforeTheBindResult(t *testing.T) {
+	x := newSite(t)
+	ben := x.online("ben", "b")
+	p := x.authenticated("anna")
+	ben.send("<message to='anna@" + domain + "/r' type='chat'><body>early</body></message>")
+	ben.send("<message to='anna@" + domain + "' type='chat'><body>early</body></message>")
+	ben.settle()
+	p.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource></bind></iq>")
+	if got := p.expect(""); !strings.Contains(got, "<jid>") {
+		t.Errorf("before the bind result came %s", got)
+	}
+}
+
+func TestCoreR120_StanzasWithoutAddress(t *testing.T) {
+	x := newSite(t)
+	p := x.online("anna", "a")
+	q := x.online("anna", "b")
+	p.settle()
+	p.send("<message type='chat'><body>to myself</body></message>")
+	p.settle()
+	seen := false
+	for _, peer := range []*peer{p, q} {
+		for _, got := range peer.settle() {
+			seen = seen || strings.Contains(got, "to myself")
+		}
+	}
+	// The message may have come to p before its own settle.
+	if !seen {
+		p.send("<message type='headline'><body>to all of mine</body></message>")
+		q.expect("to all of mine")
+	}
+	p.send("<iq type='get' id='i'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+	p.expect("id='i'", "type='result'", "category='account'")
+	p.send("<presence><show>away</show></presence>")
+	q.expect("<show>away</show>", "from='anna@"+domain+"/a'")
+}
+
+func TestCoreR121_InvalidAddressKeepsTheStream(t *testing.T) {
+	x := newSite(t)
+	p := x.connect("anna", "a")
+	p.send("<message to='@no.such' id='m' type='chat'><body>x</body></message>")
+	p.expect("id='m'", "type='error'", "jid-malformed")
+	p.settle()
+}
+
+func TestCoreR122_UnknownDomain(t *testing.T) {
+	x := newSite(t)
+	p := x.connect("anna", "a")
+	p.send("<iq type='get' id='i' to='elsewhere.example'><ping xmlns='urn:xmpp:ping'/></iq>")
+	p.expect("id='i'", "type='error'", "remote-server-not-found")
+	p.send("<message id='m' to='ben@elsewhere.example' type='chat'><body>x</body></message>")
+	p.expect("id='m'", "type='error'", "remote-server-not-found")
+	p.send("<presence to='ben@elsewhere.example'/>")
+	if got := p.settle(); len(got) != 0 {
+		t.Errorf("presence to an unknown domain was answered: %v", got)
+	}
+}
+
+func TestIMR52_AccountsAreDescribedToContactsOnly(t *testing.T) {
+	x := newSite(t)
+	anna, ben, cora := x.online("anna", "a"), x.online("ben", "b"), x.online("cora", "c")
+	x.friends(anna, ben)
+	for _, ns := range []string{"info", "items"} {
+		query := "<query xmlns='http://jabber.org/protocol/disco#" + ns + "'/></iq>"
+		ben.send("<iq type='get' id='" + ns + "' to='anna@" + domain + "'>" + query)
+		ben.expect("id='"+ns+"'", "type='result'")
+		cora.send("<iq type='get' id='" + ns + "' to='anna@" + domain + "'>" + query)
+		stranger := cora.expect("id='"+ns+"'", "type='error'", "service-unavailable")
+		cora.send("<iq type='get' id='" + ns + "' to='nobody@" + domain + "'>" + query)
+		missing := cora.expect("id='"+ns+"'", "type='error'", "service-unavailable")
+		if strings.ReplaceAll(missing, "nobody@", "anna@") != stranger {
+			t.Errorf("a stranger can tell accounts from none:\n%s\n%s", stranger, missing)
+		}
+	}
+}
