@@ -1,0 +1,304 @@
+package registry
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/provisioning"
+)
+
+// decision is an answer and where it came from.
+type decision struct {
+	provisioning.Answer
+	once    []string // rules that end with it
+	unknown bool     // no rule says anything about a part of the request
+}
+
+// other stands for whatever a request without a list means beside what the
+// rules name.
+const other = ""
+
+// maxCells bounds a request without lists times the rules' names.
+const maxCells = 1 << 18
+
+// decide answers a question by rules. An answer allows all combinations of its
+// lists, and what the rules allow is not always such a rectangle: then the
+// answer is the largest one found within, never more. A request for one node,
+// one name and one type is answered exactly.
+func decide(rules []Rule, q provisioning.Question, now time.Time) (d decision) {
+	action := Read
+	if q.Control {
+		action = Control
+	}
+	app := applicable(rules, q.JID, action, now)
+	d.Answer.Question = provisioning.Question{Control: q.Control, JID: q.JID}
+	asked := q.Types
+	if asked == 0 || q.Control {
+		asked = provisioning.AllTypes
+	}
+	nodes, names := universe(q, app)
+	if len(nodes)*len(names) > maxCells {
+		return d
+	}
+	used := make(map[*Rule]bool)
+	cells := make([]provisioning.Types, 0, len(nodes)*len(names))
+	for _, n := range nodes {
+		for _, f := range names {
+			t, left := cell(app, n, f, asked, used)
+			d.unknown = d.unknown || left
+			cells = append(cells, t)
+		}
+	}
+	b := box{nodes, names, cells}
+	rows, cols, types := b.best(len(q.Nodes) == 0, len(q.Names) == 0)
+	if d.Result = types != 0; !d.Result {
+		return d
+	}
+	if len(rows) < len(nodes) {
+		for _, i := range rows {
+			d.Nodes = append(d.Nodes, nodes[i])
+		}
+	}
+	if len(cols) < len(names) {
+		for _, i := range cols {
+			d.Names = append(d.Names, names[i])
+		}
+	}
+	if types != asked && !q.Control {
+		d.Types = types
+	}
+	for r := range used {
+		if r.Once {
+			d.once = append(d.once, r.ID)
+		}
+	}
+	return d
+}
+
+// universe returns the nodes and names that a request is about. Without a
+// list these are those that rules name, and all others.
+func universe(q provisioning.Question, app []*Rule) (nodes []provisioning.Ref, names []string) {
+	nodes, names = slices.Clone(q.Nodes), slices.Clone(q.Names)
+	if len(nodes) == 0 {
+		nodes = append(nodes, provisioning.Ref{})
+		for _, r := range app {
+			for _, n := range r.Nodes {
+				if !slices.Contains(nodes, n) {
+					nodes = append(nodes, n)
+				}
+			}
+		}
+	}
+	if len(names) == 0 {
+		names = append(names, other)
+		for _, r := range app {
+			for _, n := range r.Names {
+				if !slices.Contains(names, n) {
+					names = append(names, n)
+				}
+			}
+		}
+	}
+	return nodes, names
+}
+
+// cell decides about one node and name: the allowed types, and whether types
+// are left that no rule speaks about.
+func cell(app []*Rule, n provisioning.Ref, name string, asked provisioning.Types, used map[*Rule]bool) (got provisioning.Types, left bool) {
+	rest := asked
+	for _, r := range app {
+		t := rest
+		if r.Types != 0 {
+			t &= r.Types
+		}
+		if t == 0 || !r.covers(n, name) {
+			continue
+		}
+		if !r.Deny {
+			got |= t
+			used[r] = true
+		}
+		if rest &^= t; rest == 0 {
+			break
+		}
+	}
+	return got, rest != 0
+}
+
+// covers reports whether a rule speaks about a node and a name. The node may
+// be a pattern itself, meaning every match: a permission must then cover all
+// of it, a prohibition any of it.
+func (r *Rule) covers(n provisioning.Ref, name string) bool {
+	if len(r.Names) > 0 && !slices.Contains(r.Names, name) {
+		return false
+	}
+	if len(r.Nodes) == 0 {
+		return true
+	}
+	for _, p := range r.Nodes {
+		if p.Matches(n) || r.Deny && n.Matches(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// box is a table of allowed types by node and name.
+type box struct {
+	nodes []provisioning.Ref
+	names []string
+	cells []provisioning.Types
+}
+
+// best returns a large rectangle of allowed cells. Where a request had no
+// list, "all others" can be said only by leaving the list out: such a row or
+// column counts only if all of them are in the rectangle.
+func (b *box) best(openNodes, openNames bool) (rows, cols []int, t provisioning.Types) {
+	useRow := make([]bool, len(b.nodes))
+	useCol := make([]bool, len(b.names))
+	for i := range useRow {
+		useRow[i] = true
+	}
+	for i := range useCol {
+		useCol[i] = true
+	}
+	for range 3 {
+		rows, cols, t = b.largest(useRow, useCol)
+		again := false
+		if openNodes && len(rows) > 0 && rows[0] == 0 && len(rows) < len(b.nodes) {
+			useRow[0], again = false, true
+		}
+		if openNames && len(cols) > 0 && cols[0] == 0 && len(cols) < len(b.names) {
+			useCol[0], again = false, true
+		}
+		if !again {
+			return rows, cols, t
+		}
+	}
+	return nil, nil, 0
+}
+
+// Bounds of the search for a rectangle.
+const (
+	maxMasks    = 24
+	maxPatterns = 64
+)
+
+// largest tries, for the sets of types that occur and their intersections,
+// the rows' sets of names: the rectangle of all rows that have at least those.
+// When the allowed cells form a rectangle, this finds it.
+func (b *box) largest(useRow, useCol []bool) (rows, cols []int, types provisioning.Types) {
+	score := 0
+	words := (len(b.names) + 63) / 64
+	have := make([][]uint64, len(b.nodes))
+	for _, mask := range b.masks(useRow, useCol) {
+		var patterns [][]uint64
+		for i := range b.nodes {
+			have[i] = nil
+			if !useRow[i] {
+				continue
+			}
+			row := make([]uint64, words)
+			for j := range b.names {
+				if useCol[j] && b.cells[i*len(b.names)+j]&mask == mask {
+					row[j/64] |= 1 << (j % 64)
+				}
+			}
+			have[i] = row
+			if len(patterns) < maxPatterns && !slices.ContainsFunc(patterns, func(p []uint64) bool { return slices.Equal(p, row) }) {
+				patterns = append(patterns, row)
+			}
+		}
+		for _, p := range patterns {
+			var in []int
+			for i, row := range have {
+				if row != nil && contains(row, p) {
+					in = append(in, i)
+				}
+			}
+			if n := len(in) * count(p) * bits.OnesCount16(uint16(mask)); n > score {
+				score, rows, cols, types = n, in, members(p), mask
+			}
+		}
+	}
+	return rows, cols, types
+}
+
+func (b *box) masks(useRow, useCol []bool) (list []provisioning.Types) {
+	add := func(t provisioning.Types) {
+		if t != 0 && len(list) < maxMasks && !slices.Contains(list, t) {
+			list = append(list, t)
+		}
+	}
+	for i, t := range b.cells {
+		if useRow[i/len(b.names)] && useCol[i%len(b.names)] {
+			add(t)
+		}
+	}
+	for i := range len(list) {
+		for j := range i {
+			add(list[i] & list[j])
+		}
+	}
+	return list
+}
+
+func contains(row, p []uint64) bool {
+	for i := range p {
+		if row[i]&p[i] != p[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func count(p []uint64) (n int) {
+	for _, w := range p {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+func members(p []uint64) (list []int) {
+	for i, w := range p {
+		for ; w != 0; w &= w - 1 {
+			list = append(list, i*64+bits.TrailingZeros64(w))
+		}
+	}
+	return list
+}
+
+// May answers "may somebody do this?" as the device would be answered, for
+// operators; nothing is asked or used up.
+func (s *Server) May(device string, q provisioning.Question) provisioning.Answer {
+	d := s.answerFor(address(device), q)
+	return d.Answer
+}
+
+// answerFor decides for a device. Its owner may do everything.
+func (s *Server) answerFor(device jid.JID, q provisioning.Question) decision {
+	bare := device.Bare().String()
+	if s.ownsAll(bare, q) {
+		return decision{Answer: provisioning.Answer{Question: provisioning.Question{Control: q.Control, JID: q.JID}, Result: true}}
+	}
+	s.mu.RLock()
+	rules := s.rules[bare]
+	s.mu.RUnlock()
+	return decide(rules, q, s.cfg.Now())
+}
+
+func (s *Server) ownsAll(device string, q provisioning.Question) bool {
+	who := q.JID.Bare().String()
+	if len(q.Nodes) == 0 {
+		return s.owner(device, provisioning.Ref{}) == who
+	}
+	for _, n := range q.Nodes {
+		if s.owner(device, n) != who {
+			return false
+		}
+	}
+	return true
+}

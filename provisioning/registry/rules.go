@@ -1,0 +1,389 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/internal/store"
+	"postern/provisioning"
+	"postern/xmpp"
+)
+
+// Action is what a rule is about.
+type Action string
+
+// The actions.
+const (
+	Read    Action = "read"
+	Control Action = "control"
+	Friend  Action = "friend" // to see the device's presence
+)
+
+// Everyone is the subject of rules for all requesters.
+const Everyone = "*"
+
+// Rule lets a subject do something with a device, or forbids it. Of the rules
+// that say something about one node, name and type, those for a person come
+// before those for a domain, these before those for everyone, and newer ones
+// before older ones; the first decides. What no rule decides is denied.
+type Rule struct {
+	ID      string // given by AddRule
+	Device  string // bare JID
+	Subject string // bare JID, domain, or Everyone
+	Action  Action
+	Deny    bool               `json:",omitempty"`
+	Nodes   []provisioning.Ref `json:",omitempty"` // patterns; empty: all
+	Names   []string           `json:",omitempty"` // fields or parameters; empty: all
+	Types   provisioning.Types `json:",omitempty"` // reading; 0: all
+	Since   time.Time          `json:",omitzero"`
+	Until   time.Time          `json:",omitzero"`  // zero: for ever
+	Once    bool               `json:",omitempty"` // ends with the first answer it takes part in
+	Number  uint64             // order of making
+}
+
+// active reports whether the rule says something at a time.
+func (r *Rule) active(now time.Time) bool {
+	return !now.Before(r.Since) && (r.Until.IsZero() || now.Before(r.Until))
+}
+
+// rank orders rules by their subject; ok is false when it is somebody else.
+func (r *Rule) rank(who jid.JID) (rank int, ok bool) {
+	switch r.Subject {
+	case who.Bare().String():
+		return 0, true
+	case who.Domainpart():
+		return 1, true
+	case Everyone:
+		return 2, true
+	}
+	return 0, false
+}
+
+// applicable returns the rules that say something about a request, the
+// decisive ones first.
+func applicable(rules []Rule, who jid.JID, a Action, now time.Time) []*Rule {
+	var list []*Rule
+	for i := range rules {
+		r := &rules[i]
+		if _, ok := r.rank(who); ok && r.Action == a && r.active(now) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(x, y *Rule) int {
+		a, _ := x.rank(who)
+		b, _ := y.rank(who)
+		if a != b {
+			return a - b
+		}
+		if x.Number > y.Number {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// ErrRule says what is wrong with a rule.
+var ErrRule = errors.New("registry: rule")
+
+// Bounds of one rule.
+const maxRuleParts = 64
+
+func (r *Rule) check() error {
+	dev, err := jid.Parse(r.Device)
+	if err != nil || dev.Resourcepart() != "" {
+		return fmt.Errorf("%w: device %q is not a bare JID", ErrRule, r.Device)
+	}
+	r.Device = dev.String()
+	if r.Subject != Everyone {
+		j, err := jid.Parse(r.Subject)
+		if err != nil || j.Resourcepart() != "" {
+			return fmt.Errorf("%w: %q is neither a bare JID nor a domain nor %s", ErrRule, r.Subject, Everyone)
+		}
+		r.Subject = j.String()
+	}
+	switch r.Action {
+	case Read:
+	case Control, Friend:
+		if r.Types != 0 {
+			return fmt.Errorf("%w: only reading knows field types", ErrRule)
+		}
+	default:
+		return fmt.Errorf("%w: the action is %s, %s or %s", ErrRule, Read, Control, Friend)
+	}
+	if len(r.Nodes) > maxRuleParts || len(r.Names) > maxRuleParts {
+		return fmt.Errorf("%w: at most %d nodes and names", ErrRule, maxRuleParts)
+	}
+	if slices.ContainsFunc(r.Nodes, func(n provisioning.Ref) bool { return n.ID == "" }) || slices.Contains(r.Names, "") {
+		return fmt.Errorf("%w: a node or a name is empty", ErrRule)
+	}
+	if !r.Until.IsZero() && !r.Until.After(r.Since) {
+		return fmt.Errorf("%w: it ends before it begins", ErrRule)
+	}
+	return nil
+}
+
+func (s *Server) loadRules(tx *store.Tx) error {
+	for e := range ruleBucket.All(tx, "") {
+		if e.Err != nil {
+			// A lost rule may have been a prohibition: nothing is allowed then.
+			return fmt.Errorf("rule %q: %w", e.Key, e.Err)
+		}
+		s.rules[e.Value.Device] = append(s.rules[e.Value.Device], e.Value)
+		s.nextRule = max(s.nextRule, e.Value.Number)
+	}
+	for e := range questionBucket.All(tx, "") {
+		if e.Err == nil {
+			s.questions[e.Key] = e.Value
+		}
+	}
+	for e := range contactBucket.All(tx, "") {
+		if e.Err == nil {
+			c := e.Value
+			s.contacts[e.Key] = &c
+		}
+	}
+	return nil
+}
+
+// Rules returns the rules of a device, or all, oldest first.
+func (s *Server) Rules(device string) []Rule {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []Rule
+	for d, rules := range s.rules {
+		if device == "" || d == device {
+			list = append(list, rules...)
+		}
+	}
+	slices.SortFunc(list, func(a, b Rule) int { return int(int64(a.Number) - int64(b.Number)) })
+	return list
+}
+
+// AddRule checks, numbers and keeps a rule, and tells the device.
+func (s *Server) AddRule(ctx context.Context, r Rule) (Rule, error) {
+	if err := r.check(); err != nil {
+		return r, err
+	}
+	before := s.friends(r.Device, r.Subject)
+	r, err := s.keepRule(r)
+	if err != nil {
+		return r, err
+	}
+	s.afterRule(ctx, r, before)
+	return r, nil
+}
+
+func (s *Server) keepRule(r Rule) (Rule, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.RLock()
+	n := len(s.rules[r.Device])
+	s.mu.RUnlock()
+	if n >= s.lim.RulesPerThing {
+		return r, fmt.Errorf("%w: %s has %d already", ErrRule, r.Device, n)
+	}
+	r.Number = s.nextRule + 1
+	r.ID = strconv.FormatUint(r.Number, 10)
+	if err := s.cfg.Store.Update(func(tx *store.Tx) error { return ruleBucket.Put(tx, r.ID, r) }); err != nil {
+		return r, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextRule = r.Number
+	s.rules[r.Device] = append(slices.Clone(s.rules[r.Device]), r)
+	return r, nil
+}
+
+// afterRule tells a device what a changed rule means (0324-R42, R25).
+func (s *Server) afterRule(ctx context.Context, r Rule, before bool) {
+	s.dirty(ctx, r.Device)
+	after := s.friends(r.Device, r.Subject)
+	s.mu.RLock()
+	c := s.contacts[r.Device]
+	s.mu.RUnlock()
+	if before == after || c == nil || !c.Asked {
+		return
+	}
+	st := xmpp.Stanza{Kind: xmpp.Message, ID: rand.Text(), To: address(r.Device), Payload: provisioning.Recommend{JID: address(r.Subject), Not: before}}
+	if err := s.send(ctx, st); err != nil {
+		s.log.Warn("a recommendation was not sent", "device", r.Device, "err", err)
+	}
+}
+
+// RemoveRule forgets a rule and tells its device.
+func (s *Server) RemoveRule(ctx context.Context, id string) error {
+	r, before, err := s.takeRules(func(r *Rule) bool { return r.ID == id })
+	if err != nil {
+		return err
+	}
+	if len(r) == 0 {
+		return fmt.Errorf("%w: there is none with the number %s", ErrRule, id)
+	}
+	s.afterRule(ctx, r[0], before[0])
+	return nil
+}
+
+// takeRules forgets rules and returns them, with whether their subjects were
+// friends of their devices.
+func (s *Server) takeRules(which func(*Rule) bool) (gone []Rule, before []bool, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.RLock()
+	for _, rules := range s.rules {
+		for i := range rules {
+			if which(&rules[i]) {
+				gone = append(gone, rules[i])
+			}
+		}
+	}
+	s.mu.RUnlock()
+	if len(gone) == 0 {
+		return nil, nil, nil
+	}
+	for i := range gone {
+		before = append(before, s.friends(gone[i].Device, gone[i].Subject))
+	}
+	err = s.cfg.Store.Update(func(tx *store.Tx) error {
+		for i := range gone {
+			if err := ruleBucket.Delete(tx, gone[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range gone {
+		d := gone[i].Device
+		left := slices.DeleteFunc(slices.Clone(s.rules[d]), func(r Rule) bool { return r.ID == gone[i].ID })
+		if s.rules[d] = left; len(left) == 0 {
+			delete(s.rules, d)
+		}
+	}
+	return gone, before, nil
+}
+
+// dropRules forgets what an earlier owner decided. s.writing is held.
+func (s *Server) dropRules(device string) error {
+	s.mu.RLock()
+	rules := s.rules[device]
+	var open []string
+	for k, q := range s.questions {
+		if q.Device == device {
+			open = append(open, k)
+		}
+	}
+	stillOwned := false
+	for _, r := range s.byJID[device] {
+		stillOwned = stillOwned || r.Owner != ""
+	}
+	s.mu.RUnlock()
+	if stillOwned {
+		return nil
+	}
+	err := s.cfg.Store.Update(func(tx *store.Tx) error {
+		for i := range rules {
+			if err := ruleBucket.Delete(tx, rules[i].ID); err != nil {
+				return err
+			}
+		}
+		for _, k := range open {
+			if err := questionBucket.Delete(tx, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.rules, device)
+	for _, k := range open {
+		delete(s.questions, k)
+	}
+	return nil
+}
+
+// expireRules forgets rules that have ended, and announces those that begin or
+// end: devices may hold answers from before.
+func (s *Server) expireRules(ctx context.Context, now time.Time) {
+	gone, before, err := s.takeRules(func(r *Rule) bool { return !r.Until.IsZero() && !now.Before(r.Until) })
+	if err != nil {
+		s.log.Error("ended rules cannot be removed", "err", err)
+	}
+	for i := range gone {
+		s.afterRule(ctx, gone[i], before[i])
+	}
+	s.mu.Lock()
+	var begun []string
+	for d, rules := range s.rules {
+		for i := range rules {
+			if since := rules[i].Since; since.After(s.ticked) && !since.After(now) {
+				begun = append(begun, d)
+			}
+		}
+	}
+	s.ticked = now
+	s.mu.Unlock()
+	for _, d := range begun {
+		s.dirty(ctx, d)
+	}
+}
+
+// owner returns who owns a device, or a node of it; empty for nobody.
+func (s *Server) owner(device string, ref provisioning.Ref) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, k := range []provisioning.Ref{ref, {}} {
+		if r := s.things[keyOf(device, k)]; r != nil && r.Owner != "" {
+			return r.Owner
+		}
+	}
+	return ""
+}
+
+// friends reports whether somebody may be a friend of a device. A subject that
+// is no person is nobody's friend.
+func (s *Server) friends(device, who string) bool {
+	j := address(who)
+	if who == Everyone || j.Localpart() == "" {
+		return false
+	}
+	yes, _ := s.friendship(device, j)
+	return yes
+}
+
+// friendship decides by the rules about friends, else by whether anything else
+// is allowed; known is false when no rule says anything.
+func (s *Server) friendship(device string, who jid.JID) (yes, known bool) {
+	if s.owner(device, provisioning.Ref{}) == who.Bare().String() {
+		return true, true
+	}
+	s.mu.RLock()
+	rules := s.rules[device]
+	s.mu.RUnlock()
+	now := s.cfg.Now()
+	if f := applicable(rules, who, Friend, now); len(f) > 0 {
+		return !f[0].Deny, true
+	}
+	for _, a := range []Action{Read, Control} {
+		for _, r := range applicable(rules, who, a, now) {
+			known = true
+			yes = yes || !r.Deny
+		}
+	}
+	return yes, known
+}
