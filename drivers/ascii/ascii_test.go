@@ -16,7 +16,7 @@ import (
 
 var config = Config{
 	Serial:  serial.Config{Port: "/dev/ttyS0", Baud: 9600, DataBits: 8, Parity: "none", StopBits: "1"},
-	Request: "W?\r\n", End: "\n", Checksum: "none", Timeout: 200 * time.Millisecond,
+	Request: "W?\r\n", End: "\n", Checksum: "none", Timeout: time.Second,
 	Fields: []Field{
 		{Name: "weight", Pattern: `ST,GS,\s*([-+]?[0-9.]+)kg`, Type: "number", Unit: "kg", Doc: "weight"},
 		{Name: "status", Pattern: `^STATUS ([A-Z]+)$`, Type: "text"},

@@ -15,7 +15,7 @@ import (
 
 var config = Config{
 	Serial:  serial.Config{Port: "/dev/ttyS0", Baud: 9600, DataBits: 8, Parity: "none", StopBits: "1"},
-	Timeout: 300 * time.Millisecond,
+	Timeout: time.Second,
 }
 
 func sentence(body string) string {
