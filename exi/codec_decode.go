@@ -52,6 +52,9 @@ func (x *Decoder) Reset() { x.d.resetTables() }
 // header.
 func (x *Decoder) Options() Options { return x.opts }
 
+// Octets returns how many octets the last body took, without compression.
+func (x *Decoder) Octets() int64 { return (x.d.r.Pos() + 7) / 8 }
+
 // Decode reads exactly one body, without a header, from r into d, which it
 // resets first, and stops behind its end. Errors are of type *Error; after one
 // the stream is lost.

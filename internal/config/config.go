@@ -50,7 +50,8 @@ type Server struct {
 	CAFile     string `yaml:"ca_file,omitempty" doc:"authorities (PEM) that the server's certificate must come from; the system's when left out" example:"/etc/postern/ca.pem"`
 	TLS        string `yaml:"tls" default:"auto" oneof:"auto|starttls|direct" doc:"how TLS is started; auto does what DNS says, else STARTTLS"`
 	AllowPlain bool   `yaml:"allow_plain" default:"false" doc:"send the password itself (SASL PLAIN, inside TLS) to a server that offers nothing better"`
-	EXI        string `yaml:"exi" default:"auto" oneof:"auto|off" doc:"compress the stream by EXI (XEP-0322) where the server offers it"`
+	EXI        string `yaml:"exi" default:"auto" oneof:"auto|port|off" doc:"compress the stream by EXI (XEP-0322) where the server offers it; port first tries a dedicated EXI port"`
+	EXIPort    string `yaml:"exi_port,omitempty" format:"host:port" doc:"the dedicated EXI port, for exi: port, instead of what DNS says" example:"xmpp.site.example:15222"`
 	Resume     bool   `yaml:"resume" default:"true" doc:"continue the session after a short break of the connection (XEP-0198)"`
 }
 

@@ -80,10 +80,13 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.OnOnline = g.online
 	// Outputs may have to be made safe when the server is away for long.
 	c.OnState = func(st xmpp.State) { g.control.Link(st.Phase == xmpp.Online) }
-	if g.cfg.Server.EXI == "auto" {
+	if exi := g.cfg.Server.EXI; exi == "auto" || exi == "port" {
 		log := g.log.With("part", "exi")
 		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}
 		c.Compress = g.exi.Negotiate
+		if exi == "port" {
+			c.Transport = &compress.PortTransport{Base: c.Transport, Client: g.exi, Addr: g.cfg.Server.EXIPort}
+		}
 	}
 	if g.opt.Session != nil {
 		g.opt.Session(&c)

@@ -18,6 +18,7 @@ import (
 	"postern/internal/local"
 	"postern/internal/node"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 )
 
 // Status tells how the gateway is. It is safe for concurrent use.
@@ -35,6 +36,8 @@ func (g *Gateway) Status() local.Status {
 		conn.EncodingNote = "EXI is switched off"
 	} else if st := g.exi.Status(); !st.On {
 		conn.EncodingNote = st.Reason
+	} else if conn.Encoding == "exi" {
+		conn.EXI = exiStatus(st)
 	}
 	gw := &local.Gateway{Connection: conn, Nodes: []local.Node{}}
 	for _, n := range t.Nodes() {
@@ -46,6 +49,18 @@ func (g *Gateway) Status() local.Status {
 	s.Problems = problems(gw)
 	s.Healthy = len(s.Problems) == 0
 	return s
+}
+
+// exiStatus shows how the stream is compressed.
+func exiStatus(st compress.Status) *local.EXI {
+	e := &local.EXI{
+		Dedicated: st.Port, Options: st.Params.Names(), Schemas: []string{},
+		In: st.In, Out: st.Out, XMLIn: st.XMLIn, XMLOut: st.XMLOut,
+	}
+	for _, r := range st.Schemas {
+		e.Schemas = append(e.Schemas, r.NS)
+	}
+	return e
 }
 
 // connection shows a session.

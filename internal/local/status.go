@@ -47,17 +47,31 @@ type Connection struct {
 	Mechanism string    `json:"mechanism,omitempty"`
 	Encoding  string    `json:"encoding,omitempty"`
 	// EncodingNote says why the stream is XML and not EXI.
-	EncodingNote string     `json:"encoding_note,omitempty"`
-	Resumable    bool       `json:"resumable,omitempty"`
-	Error        string     `json:"error,omitempty"` // why the last connection or attempt ended
-	Retry        *time.Time `json:"retry,omitempty"`
-	In           uint64     `json:"stanzas_in"`
-	Out          uint64     `json:"stanzas_out"`
-	Unacked      int        `json:"unacknowledged"`
-	Queued       int        `json:"queued"`
-	Overflow     uint64     `json:"refused_backlog_full"`
-	Connects     uint64     `json:"connects"`
-	Resumes      uint64     `json:"resumes"`
+	EncodingNote string `json:"encoding_note,omitempty"`
+	// EXI tells about a stream that is.
+	EXI       *EXI       `json:"exi,omitempty"`
+	Resumable bool       `json:"resumable,omitempty"`
+	Error     string     `json:"error,omitempty"` // why the last connection or attempt ended
+	Retry     *time.Time `json:"retry,omitempty"`
+	In        uint64     `json:"stanzas_in"`
+	Out       uint64     `json:"stanzas_out"`
+	Unacked   int        `json:"unacknowledged"`
+	Queued    int        `json:"queued"`
+	Overflow  uint64     `json:"refused_backlog_full"`
+	Connects  uint64     `json:"connects"`
+	Resumes   uint64     `json:"resumes"`
+}
+
+// EXI is how a stream is compressed (XEP-0322), and what that saves on this
+// connection. Octets are counted below TLS.
+type EXI struct {
+	Dedicated bool     `json:"dedicated_port,omitempty"`
+	Options   []string `json:"options,omitempty"` // what differs from the defaults
+	Schemas   []string `json:"schemas"`           // namespaces
+	In        int64    `json:"octets_in"`
+	Out       int64    `json:"octets_out"`
+	XMLIn     int64    `json:"octets_in_as_xml"` // what they would have been, projected from samples
+	XMLOut    int64    `json:"octets_out_as_xml"`
 }
 
 // Node is the state of one node.

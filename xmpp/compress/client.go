@@ -58,7 +58,7 @@ type Status struct {
 	Params  Params
 	Schemas []Ref
 	Reason  string // why not, when not On
-	Out     int64  // octets of EXI sent
+	Traffic
 }
 
 // Status returns the status of the last negotiation.
@@ -68,7 +68,7 @@ func (c *Client) Status() Status {
 	if c.codec == nil {
 		return Status{Reason: c.reason}
 	}
-	return Status{On: true, Port: c.port, Params: c.conf.Params, Schemas: c.conf.Schemas, Out: c.codec.sent.Load()}
+	return Status{On: true, Port: c.port, Params: c.conf.Params, Schemas: c.conf.Schemas, Traffic: c.codec.Traffic()}
 }
 
 // Negotiate brings conn to EXI if the server offers it. It returns true when

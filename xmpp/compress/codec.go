@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"mellium.im/xmpp/jid"
 
@@ -23,7 +22,9 @@ type Codec struct {
 	dec    *exi.Decoder
 	win    *window // nil without a kept window
 
-	sent atomic.Int64 // octets
+	params Params
+
+	sent, in meter
 }
 
 // engine lends encoders and decoders to the streams of one configuration that
@@ -89,7 +90,7 @@ func NewCodec(p Params, s *exi.Schema, lim exi.Limits) (*Codec, error) {
 
 // codec returns a codec of the engine's configuration.
 func (g *engine) codec(p Params) (*Codec, error) {
-	c := &Codec{engine: g}
+	c := &Codec{engine: g, params: p}
 	if !p.SessionWide && !p.Window {
 		return c, nil
 	}
@@ -107,6 +108,22 @@ func (g *engine) codec(p Params) (*Codec, error) {
 	}
 	return c, err
 }
+
+// Params returns the options of the stream.
+func (c *Codec) Params() Params { return c.params }
+
+// Schemas returns the namespaces that the stream's schemas describe.
+func (c *Codec) Schemas() (ns []string) {
+	if s := c.engine.opts.Schema; s != nil {
+		for _, u := range s.URIs[min(builtInURIs, len(s.URIs)):] {
+			ns = append(ns, u.URI)
+		}
+	}
+	return ns
+}
+
+// builtInURIs are "", xml, xsi and xsd (EXI 1.0 appendix D).
+const builtInURIs = 4
 
 // Name returns "exi".
 func (c *Codec) Name() string { return "exi" }
@@ -172,7 +189,9 @@ func (c *Codec) AppendElement(dst []byte, d *exi.Doc) ([]byte, error) {
 	} else {
 		dst, err = enc.Append(dst, d)
 	}
-	c.sent.Add(int64(len(dst) - n))
+	if err == nil {
+		c.sent.add(len(dst)-n, d)
+	}
 	return dst, err
 }
 
@@ -274,6 +293,11 @@ func (c *Codec) read(r *bufio.Reader, d *exi.Doc) error {
 		err = dec.Decode(r, d)
 	}
 	if err == nil {
+		octets := int(dec.Octets())
+		if c.win != nil {
+			octets = c.win.in.octets
+		}
+		c.in.add(octets, d)
 		return nil
 	}
 	// What the connection does to a body is not the peer's fault; everything

@@ -42,6 +42,26 @@ func PortParams() Params {
 	return Params{Version: 1, Strict: true, ValueMaxLength: 64, ValuePartitionCapacity: 64, Profile: true}
 }
 
+// Names lists the options that differ from the defaults of the ordinary port,
+// as setup names them.
+func (p Params) Names() []string {
+	var names []string
+	for _, a := range paramAttrs {
+		v, local := a.get(&p), a.name.Value().Local
+		switch b, isBool := v.Bool(); {
+		case v.IsZero():
+		case isBool && b:
+			names = append(names, local)
+		default:
+			names = append(names, local+"="+v.String())
+		}
+	}
+	if p.Window {
+		names = append(names, "window")
+	}
+	return names
+}
+
 // errIllegal is wrapped by legal.
 var errIllegal = errors.New("options that exclude each other")
 

@@ -23,9 +23,8 @@ import (
 // optional.
 type PortCodec struct {
 	*Codec
-	set    *grammarSet
-	params Params
-	login  *Codec // with closer limits, until SetLimits; nil: none
+	set   *grammarSet
+	login *Codec // with closer limits, until SetLimits; nil: none
 
 	sent, got bool   // the first document went by
 	shortcut  string // schemaId of the first header to send; the one to expect
@@ -69,7 +68,7 @@ func (g *grammarSet) port(p Params, lim exi.Limits) (*PortCodec, error) {
 	}
 	e.once.Do(e.prepare)
 	c, err := e.codec(p)
-	return &PortCodec{Codec: c, set: g, params: p}, err
+	return &PortCodec{Codec: c, set: g}, err
 }
 
 // prepare finds out how a streamStart can begin, and what the schema declares.
@@ -315,7 +314,7 @@ func (p *PortCodec) readNamed(r *bufio.Reader, first bool) (h xmpp.Header, err e
 // adopt goes on in the configuration that the client's header named, and has
 // the answer name it as well (0322-R61).
 func (p *PortCodec) adopt(c *PortCodec, id string) {
-	p.Codec, p.set, p.params, p.shortcut = c.Codec, c.set, c.params, id
+	p.Codec, p.set, p.shortcut = c.Codec, c.set, id
 	p.login = c.login
 }
 

@@ -26,6 +26,7 @@ type link struct {
 	addr   net.Addr
 	via    entry
 	port   *compress.PortCodec // on the dedicated port
+	codec  agreedCodec         // nil on an XML stream
 
 	account string // who logs in, as the client says; the server has checked it
 
@@ -37,6 +38,13 @@ type link struct {
 	doc   exi.Doc // read last from the client
 	from  exi.Doc // read last from the server
 	out   exi.Doc
+}
+
+// agreedCodec tells about an EXI stream.
+type agreedCodec interface {
+	Traffic() compress.Traffic
+	Params() compress.Params
+	Schemas() []string
 }
 
 // beforeLogin bounds what a stranger may send (core decision D13).
@@ -84,14 +92,27 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone fun
 	if compressed {
 		t.compressed.Add(1)
 	}
-	t.log.Debug("a client is logged in", "addr", l.addr, "exi", compressed)
+	t.log.Debug("a client is logged in", "addr", l.addr, "account", l.account, "exi", compressed, "dedicated_port", l.port != nil)
 	l.relay(func() {
 		stop()
 		if compressed {
 			t.compressed.Add(-1)
+			l.traffic()
 		}
 		gone()
 	})
+}
+
+// traffic logs what compression saved on a stream that has ended.
+func (l *link) traffic() {
+	if l.codec == nil {
+		return
+	}
+	n := l.codec.Traffic()
+	l.t.exi.Add(n.In + n.Out)
+	l.t.asXML.Add(n.XMLIn + n.XMLOut)
+	l.t.log.Info("an EXI stream has ended", "addr", l.addr, "account", l.account, "options", l.codec.Params().Names(),
+		"schemas", len(l.codec.Schemas()), "in", n.In, "in_as_xml", n.XMLIn, "out", n.Out, "out_as_xml", n.XMLOut)
 }
 
 func directTLS(c *tls.Config) *tls.Config {
@@ -162,6 +183,7 @@ func (l *link) login(ctx context.Context) error {
 		if err := l.client.SetCodec(l.port); err != nil {
 			return err
 		}
+		l.codec = l.port
 	}
 	if l.via != viaDirect {
 		if err := l.startTLS(ctx); err != nil {
@@ -315,6 +337,7 @@ func (l *link) begin(ctx context.Context) error {
 		if p, ok := r.Codec.(*compress.PortCodec); ok {
 			l.port = p
 		}
+		l.codec, _ = r.Codec.(agreedCodec)
 		if _, err := l.accept(ctx); err != nil {
 			return err
 		}

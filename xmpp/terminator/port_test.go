@@ -140,4 +140,3 @@ func loginWith(t *testing.T, s *peertest.Server, account string, change func(*xm
 	change(&cfg)
 	return run(t, &party{exi: c}, cfg)
 }
-

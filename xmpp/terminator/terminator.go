@@ -69,6 +69,9 @@ type Stats struct {
 	Failed     int64 // ended before they were logged in
 	Up, Down   int64 // elements passed to the server and to clients
 	Replaced   int64 // elements that a strict grammar could not carry
+	// Octets of EXI to and from clients that have left, and what they would have
+	// been as XML, as far as it was sampled.
+	EXI, AsXML int64
 }
 
 // Terminator relays clients to a server. Safe for concurrent use.
@@ -79,7 +82,7 @@ type Terminator struct {
 	mu     sync.Mutex
 	byAddr map[string]int
 
-	clients, compressed, accepted, refused, loggedIn, failed, up, down, replaced atomic.Int64
+	clients, compressed, accepted, refused, loggedIn, failed, up, down, replaced, exi, asXML atomic.Int64
 }
 
 // New checks cfg.
@@ -227,5 +230,6 @@ func (t *Terminator) Stats() Stats {
 		Accepted: t.accepted.Load(), Refused: t.refused.Load(),
 		LoggedIn: t.loggedIn.Load(), Failed: t.failed.Load(),
 		Up: t.up.Load(), Down: t.down.Load(), Replaced: t.replaced.Load(),
+		EXI: t.exi.Load(), AsXML: t.asXML.Load(),
 	}
 }

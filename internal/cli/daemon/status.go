@@ -122,6 +122,28 @@ func writeStatus(w io.Writer, s local.Status) error {
 	return err
 }
 
+// exiStatus tells what compression saves on the connection.
+func exiStatus(b *strings.Builder, e *local.EXI) {
+	options := strings.Join(e.Options, ", ")
+	if e.Dedicated {
+		options = strings.TrimPrefix("dedicated port, "+options, ", ")
+	}
+	if options != "" {
+		fmt.Fprintf(b, "            %s\n", printable(strings.TrimSuffix(options, ", ")))
+	}
+	if n := len(e.Schemas); n > 0 {
+		fmt.Fprintf(b, "            %d schemas\n", n)
+	}
+	share := func(got, xml int64) string {
+		if xml <= 0 {
+			return ""
+		}
+		return fmt.Sprintf(" instead of about %d as XML (%.0f %%)", xml, 100*float64(got)/float64(xml))
+	}
+	fmt.Fprintf(b, "octets      in %d%s\n", e.In, share(e.In, e.XMLIn))
+	fmt.Fprintf(b, "            out %d%s\n", e.Out, share(e.Out, e.XMLOut))
+}
+
 func gatewayStatus(b *strings.Builder, s local.Status) {
 	c := s.Gateway.Connection
 	if s.Config != "" {
@@ -147,6 +169,9 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 		}
 		fmt.Fprintf(b, "            %s, %s, %s, %s\n", c.Server, c.TLS, c.Mechanism, resume)
 		fmt.Fprintf(b, "encoding    %s\n", enc)
+		if c.EXI != nil {
+			exiStatus(b, c.EXI)
+		}
 	}
 	fmt.Fprintf(b, "stanzas     %d in, %d out, %d unacknowledged, %d queued; %d connections, %d resumed\n", c.In, c.Out, c.Unacked, c.Queued, c.Connects, c.Resumes)
 	b.WriteByte('\n')

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,9 +46,13 @@ Options:
   --proxy-protocol       send each client's address ahead (PROXY protocol 1)
   --listen ADDR          for clients with STARTTLS (default :5222, "" for none)
   --listen-direct ADDR   for clients with direct TLS (default none)
+  --listen-exi ADDR      for clients that speak EXI from the first octet
+                         (default none; the port is advertised)
   --schemas DIR          further schema files (*.xsd) to know
   --state DIR            where agreed configurations are kept (default: not)
   --no-uploads           take no schemas from clients
+  --download-from URLS   download schemas for clients from below these URLs,
+                         separated by commas (default: from nowhere)
   --shared-tables        let string tables live as long as a stream, and a
                          DEFLATE window if the client asks for it: smaller, but
                          sizes then tell whether texts repeat (docs/exi.md)
@@ -66,7 +72,8 @@ Examples:
 
 // terminatorOptions are the command line.
 type terminatorOptions struct {
-	domain, cert, key, server, link, ca, listen, direct, schemas, state, log string
+	domain, cert, key, server, link, ca, listen, direct, exi, schemas, state, log string
+	downloads                                                                     string
 
 	proxy, noUploads, shared, check bool
 	clients, rate                   int
@@ -86,6 +93,8 @@ func Terminator(ctx context.Context, env cli.Env, args []string) int {
 	f.BoolVar(&o.proxy, "proxy-protocol", false, "")
 	f.StringVar(&o.listen, "listen", ":5222", "")
 	f.StringVar(&o.direct, "listen-direct", "", "")
+	f.StringVar(&o.exi, "listen-exi", "", "")
+	f.StringVar(&o.downloads, "download-from", "", "")
 	f.StringVar(&o.schemas, "schemas", "", "")
 	f.StringVar(&o.state, "state", "", "")
 	f.BoolVar(&o.noUploads, "no-uploads", false, "")
@@ -142,13 +151,17 @@ func (o *terminatorOptions) run(ctx context.Context, env *cli.Env) error {
 // serve listens and logs what the terminator counts, every hour and at the end.
 func (o *terminatorOptions) serve(ctx context.Context, env *cli.Env, t *terminator.Terminator, log *slog.Logger) error {
 	var wg sync.WaitGroup
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, l := range []struct {
-		addr   string
-		direct bool
-	}{{o.listen, false}, {o.direct, true}} {
+		addr, how string
+		serve     func(context.Context, net.Listener) error
+	}{
+		{o.listen, "starttls", func(ctx context.Context, ln net.Listener) error { return t.Serve(ctx, ln, false) }},
+		{o.direct, "direct TLS", func(ctx context.Context, ln net.Listener) error { return t.Serve(ctx, ln, true) }},
+		{o.exi, "EXI", t.ServePort},
+	} {
 		if l.addr == "" {
 			continue
 		}
@@ -158,9 +171,9 @@ func (o *terminatorOptions) serve(ctx context.Context, env *cli.Env, t *terminat
 			wg.Wait()
 			return fmt.Errorf("cannot listen for clients: %w", err)
 		}
-		log.Info("listening", "addr", ln.Addr(), "direct_tls", l.direct, "domain", o.domain, "server", o.server)
+		log.Info("listening", "addr", ln.Addr(), "for", l.how, "domain", o.domain, "server", o.server)
 		wg.Go(func() {
-			errs <- t.Serve(ctx, ln, l.direct)
+			errs <- l.serve(ctx, ln)
 			cancel()
 		})
 	}
@@ -177,7 +190,8 @@ func (o *terminatorOptions) serve(ctx context.Context, env *cli.Env, t *terminat
 		}
 		s := t.Stats()
 		log.Info("clients", "now", s.Clients, "exi", s.Compressed, "accepted", s.Accepted, "refused", s.Refused,
-			"logged_in", s.LoggedIn, "failed", s.Failed, "up", s.Up, "down", s.Down, "replaced", s.Replaced)
+			"logged_in", s.LoggedIn, "failed", s.Failed, "up", s.Up, "down", s.Down, "replaced", s.Replaced,
+			"exi_octets", s.EXI, "as_xml", s.AsXML)
 	}
 	close(errs)
 	var all error
@@ -227,6 +241,20 @@ func (o *terminatorOptions) config(log *slog.Logger) (cfg terminator.Config, err
 	cfg.EXI = &compress.Server{
 		Library: lib, Configs: &compress.Memory{}, Uploads: !o.noUploads, Logger: log,
 		Ceiling: compress.Ceiling{SessionWide: o.shared, Window: o.shared},
+	}
+	if o.downloads != "" {
+		if cfg.EXI.Downloads, err = terminator.NewDownloads(strings.Split(o.downloads, ",")...); err != nil {
+			return cfg, err
+		}
+	}
+	if o.exi != "" {
+		_, port, err := net.SplitHostPort(o.exi)
+		if err == nil {
+			cfg.Port, err = strconv.Atoi(port)
+		}
+		if err != nil {
+			return cfg, usagef("--listen-exi %s is not of the form [HOST]:PORT", o.exi)
+		}
 	}
 	cfg.MaxClients, cfg.Rate, cfg.Drain, cfg.Logger = o.clients, o.rate, o.drain, log
 	return cfg, nil
