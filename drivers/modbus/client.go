@@ -130,7 +130,11 @@ func (c *Client) transact(ctx context.Context, unit byte, pdu []byte, write bool
 		if got, err = c.try(ctx, unit, pdu); err == nil {
 			return got, nil
 		}
-		if ctx.Err() != nil || !errors.Is(err, drivers.ErrTimeout) && !errors.Is(err, drivers.ErrProtocol) {
+		if ctx.Err() != nil { // also when the line's time was over at the same moment
+			err = context.Cause(ctx)
+			break
+		}
+		if !errors.Is(err, drivers.ErrTimeout) && !errors.Is(err, drivers.ErrProtocol) {
 			break
 		}
 	}
