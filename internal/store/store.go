@@ -214,3 +214,16 @@ func (db *DB) compact(path string, o Options) error {
 	o.Logger.Info("the store was compacted", "path", path, "octets", size, "free", free)
 	return nil
 }
+
+// Compact writes what the store holds into a new file at path, without the
+// free pages that the store's own file has.
+func (db *DB) Compact(path string) error {
+	dst, err := openFile(path, time.Second, false)
+	if err != nil {
+		return fmt.Errorf("store: %s: %w", path, err)
+	}
+	if err := errors.Join(bolt.Compact(dst, db.b, 1<<20), dst.Close()); err != nil {
+		return fmt.Errorf("store: %s: %w", path, err)
+	}
+	return nil
+}
