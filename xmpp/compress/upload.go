@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"postern/exi"
@@ -100,10 +101,20 @@ func decodeWhole(data []byte, o exi.Options, d *exi.Doc) error {
 		if ev.Kind == exi.SD || ev.Kind == exi.ED {
 			continue
 		}
-		if err := d.Add(ev); err != nil {
+		if err := d.Add(owned(ev)); err != nil {
 			return err
 		}
 	}
+}
+
+// owned returns an event that outlives the next one of its reader. What stands
+// in a schema is text.
+func owned(ev exi.Event) exi.Event {
+	ev.Prefix = strings.Clone(ev.Prefix)
+	if ev.Kind == exi.AT || ev.Kind == exi.CH {
+		ev.Value = exi.Str(strings.Clone(ev.Value.String()))
+	}
+	return ev
 }
 
 // declares reports whether the root declares a namespace.
@@ -152,7 +163,7 @@ func toEXI(text []byte, document bool) ([]byte, error) {
 		case exi.SD, exi.ED, exi.CM, exi.PI, exi.DT:
 			continue
 		}
-		if err := d.Add(ev); err != nil {
+		if err := d.Add(owned(ev)); err != nil {
 			return nil, err
 		}
 	}

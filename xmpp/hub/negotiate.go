@@ -158,6 +158,9 @@ func (h *Hub) appendFeatures(d *exi.Doc) {
 func (c *client) join(acc *account, lang string) (*session, error) {
 	var d exi.Doc
 	e := c.compression()
+	if e.n != nil {
+		e.n.Account = acc.name
+	}
 	for range c.h.lim.LoginTries {
 		if err := e.next(&d, &lang); err != nil {
 			return nil, err
