@@ -19,18 +19,23 @@ func TestMain(m *testing.M) {
 		err := Bare(Login{
 			Addr: env("BARE_ADDR"), Domain: env("BARE_DOMAIN"), CAFile: env("BARE_CA"), Account: env("BARE_ACCOUNT"),
 			Password: env("BARE_PASSWORD"), Resource: "bare",
-		}, strings.Split(env("BARE_TEMPLATE"), "\n"))
+		}, strings.Split(env("BARE_TEMPLATE"), "\n"), env("BARE_COUNTED") != "")
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// startBare runs a bare responder as its own process under an account.
-func startBare(t *testing.T, s *peertest.Server, account string, tpl Template) *exec.Cmd {
+// startBare runs a bare responder as its own process under an account, with or
+// without stream management.
+func startBare(t *testing.T, s *peertest.Server, account string, tpl Template, counted bool) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BARE_ADDR="+s.DirectTLS, "BARE_DOMAIN="+s.Domain, "BARE_CA="+s.CAFile,
+	mark := ""
+	if counted {
+		mark = "yes"
+	}
+	cmd.Env = append(os.Environ(), "BARE_COUNTED="+mark, "BARE_ADDR="+s.DirectTLS, "BARE_DOMAIN="+s.Domain, "BARE_CA="+s.CAFile,
 		"BARE_ACCOUNT="+account, "BARE_PASSWORD="+s.Password(account), "BARE_TEMPLATE="+strings.Join(tpl, "\n"))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -58,36 +63,41 @@ var sample = Template{
 // arrives whole, on both servers.
 func TestBareResponder(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
-		s.Befriend("device", "reader")
-		startBare(t, s, "device", sample)
-		r, err := NewReader(login(s, "reader"), "n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		full, err := r.WaitFor(s.JID("device"), 10*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tpl, fields, err := r.Capture(full)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(tpl) != 2 || fields != 2 || !strings.Contains(tpl[1], seqMark) {
-			t.Errorf("captured %d fields in %q", fields, tpl)
-		}
-		for _, inFlight := range []int{1, 16} {
-			run, err := r.Measure(full, inFlight, 300*time.Millisecond)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if run.Reads < 20 || run.P50 <= 0 || run.P99 < run.P50 {
-				t.Errorf("%d in flight: %+v", inFlight, run)
-			}
-			t.Logf("%d in flight: %v", inFlight, run)
-		}
-		if _, err := r.Measure(s.JID("device")+"/nobody", 1, time.Second); err == nil {
-			t.Error("reading from nobody succeeded")
-		}
+		t.Run("plain", func(t *testing.T) { tryBare(t, s, "device", false) })
+		t.Run("counted", func(t *testing.T) { tryBare(t, s, "operator", true) })
 	})
+}
+
+func tryBare(t *testing.T, s *peertest.Server, account string, counted bool) {
+	s.Befriend(account, "reader")
+	startBare(t, s, account, sample, counted)
+	r, err := NewReader(login(s, "reader"), "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	full, err := r.WaitFor(s.JID(account), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl, fields, err := r.Capture(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tpl) != 2 || fields != 2 || !strings.Contains(tpl[1], seqMark) {
+		t.Errorf("captured %d fields in %q", fields, tpl)
+	}
+	for _, inFlight := range []int{1, 16} {
+		run, err := r.Measure(full, inFlight, 300*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if run.Reads < 20 || run.P50 <= 0 || run.P99 < run.P50 {
+			t.Errorf("%d in flight: %+v", inFlight, run)
+		}
+		t.Logf("%d in flight: %v", inFlight, run)
+	}
+	if _, err := r.Measure(s.JID(account)+"/nobody", 1, time.Second); err == nil {
+		t.Error("reading from nobody succeeded")
+	}
 }

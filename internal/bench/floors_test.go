@@ -93,6 +93,7 @@ func TestFloors(t *testing.T) {
 func measureServer(t *testing.T, s *peertest.Server) {
 	s.Befriend("gateway", "reader")
 	s.Befriend("device", "reader")
+	s.Befriend("operator", "reader")
 	r, err := NewReader(login(s, "reader"), "station")
 	if err != nil {
 		t.Fatal(err)
@@ -117,10 +118,13 @@ func measureServer(t *testing.T, s *peertest.Server) {
 		t.Fatalf("a read has %d fields, this measurement is about 7:\n%s", fields, tpl)
 	}
 
-	bare := startBare(t, s, "device", tpl)
-	bareFull, err := r.WaitFor(s.JID("device"), 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	bare := startBare(t, s, "device", tpl, false)
+	counted := startBare(t, s, "operator", tpl, true)
+	var at [2]string
+	for i, account := range []string{"device", "operator"} {
+		if at[i], err = r.WaitFor(s.JID(account), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// Many short turns: what else the machine does then hits both alike.
 	seconds, rounds := time.Second, 21
@@ -131,11 +135,15 @@ func measureServer(t *testing.T, s *peertest.Server) {
 		inFlight int
 		floor    float64
 	}{{1, floorOne}, {64, floorMany}} {
-		ratio := alternate(t, r, contestant{"gateway", full, gw.Process.Pid}, contestant{"bare responder", bareFull, bare.Process.Pid},
-			s.PID(), c.inFlight, rounds, seconds)
-		t.Logf("%2d in flight: the gateway reaches %.1f %% of the bare responder (floor %.0f %%)", c.inFlight, 100*ratio, 100*c.floor)
-		if ratio < c.floor {
-			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
+		ratios := alternate(t, r, []contestant{
+			{"gateway", full, gw.Process.Pid},
+			{"bare responder", at[0], bare.Process.Pid},
+			{"the same, XEP-0198", at[1], counted.Process.Pid},
+		}, s.PID(), c.inFlight, rounds, seconds)
+		t.Logf("%2d in flight: the gateway reaches %.1f %% of the bare responder, %.1f %% of the one with stream management (floor %.0f %%)",
+			c.inFlight, 100*ratios[0], 100*ratios[1], 100*c.floor)
+		if ratios[1] < c.floor {
+			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratios[1], 100*c.floor)
 		}
 	}
 	soak(t, r, full)
@@ -174,11 +182,13 @@ type tally struct {
 	cpu, server time.Duration
 }
 
-// alternate measures the two in turns and returns the median of the ratios of
-// neighbouring runs.
-func alternate(t *testing.T, r *Reader, a, b contestant, server, inFlight, rounds int, limit time.Duration) float64 {
+// alternate measures all in turns and returns, for each but the first, the
+// median of the ratios of the first one's rate to its own in the same round.
+func alternate(t *testing.T, r *Reader, all []contestant, server, inFlight, rounds int, limit time.Duration) []float64 {
 	t.Helper()
-	measure := func(c contestant, sum *tally, limit time.Duration) Run {
+	sums := make([]tally, len(all))
+	measure := func(i int, sum *tally, limit time.Duration) Run {
+		c := all[i]
 		cpu, srv := processCPU(c.pid), processCPU(server)
 		run, err := r.Measure(c.full, inFlight, limit)
 		if err != nil {
@@ -190,25 +200,34 @@ func alternate(t *testing.T, r *Reader, a, b contestant, server, inFlight, round
 		sum.reads += run.Reads
 		return run
 	}
-	var warm, as, bs tally
-	measure(a, &warm, limit/2) // both are warm before it counts
-	measure(b, &warm, limit/2)
-	var ratios []float64
+	for i := range all { // all are warm before it counts
+		measure(i, &tally{}, limit/2)
+	}
+	ratios := make([][]float64, len(all)-1)
 	for range rounds {
-		x := measure(a, &as, limit)
-		y := measure(b, &bs, limit)
-		ratios = append(ratios, x.Rate()/y.Rate())
+		first := measure(0, &sums[0], limit)
+		for i := 1; i < len(all); i++ {
+			ratios[i-1] = append(ratios[i-1], first.Rate()/measure(i, &sums[i], limit).Rate())
+		}
 	}
-	for _, c := range []struct {
-		name string
-		sum  *tally
-	}{{a.name, &as}, {b.name, &bs}} {
-		n := time.Duration(c.sum.reads)
-		t.Logf("%2d in flight  %-15s %v  CPU per read %3d µs, server %3d µs", inFlight, c.name, middle(c.sum.runs),
-			(c.sum.cpu / n).Microseconds(), (c.sum.server / n).Microseconds())
+	for i, c := range all {
+		sum := &sums[i]
+		n := time.Duration(sum.reads)
+		t.Logf("%2d in flight  %-18s %v  CPU per read %3d µs, server %3d µs", inFlight, c.name, middle(sum.runs),
+			(sum.cpu / n).Microseconds(), (sum.server / n).Microseconds())
 	}
-	slices.Sort(ratios)
-	return ratios[len(ratios)/2]
+	medians := make([]float64, len(ratios))
+	for i, x := range ratios {
+		slices.Sort(x)
+		medians[i] = x[len(x)/2]
+	}
+	return medians
+}
+
+// middle returns the run with the median rate.
+func middle(runs []Run) Run {
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.Rate(), b.Rate()) })
+	return runs[len(runs)/2]
 }
 
 // processCPU returns the processor time that a process has used.
@@ -226,10 +245,4 @@ func processCPU(pid int) time.Duration {
 	system, _ := strconv.Atoi(f[12])
 	const tick = 10 * time.Millisecond // USER_HZ is 100 everywhere
 	return time.Duration(user+system) * tick
-}
-
-// middle returns the run with the median rate.
-func middle(runs []Run) Run {
-	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.Rate(), b.Rate()) })
-	return runs[len(runs)/2]
 }
