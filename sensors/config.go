@@ -12,6 +12,7 @@ import (
 	"postern/drivers"
 	"postern/internal/live"
 	"postern/internal/node"
+	"postern/sensors/history"
 	"postern/xmpp"
 )
 
@@ -34,9 +35,11 @@ type Setup struct {
 // Config says what a Service serves. Zero fields have the documented meaning.
 type Config struct {
 	Setup
-	Live   *live.Store  // required
-	Sender Sender       // required
-	Logger *slog.Logger // nil discards
+	Live *live.Store // required
+	// History serves values of the past; nil: there are none.
+	History *history.History
+	Sender  Sender       // required
+	Logger  *slog.Logger // nil discards
 	// Now is the clock, nil for time.Now.
 	Now func() time.Time
 	// ClockSane tells whether the wall clock can be believed; until then
@@ -66,6 +69,8 @@ type Limits struct {
 	Octets  int           // size of one fields element as XML [10000] (0323-D17)
 	Grace   time.Duration // how long an answer waits for data to go with it [20 ms]
 	Ahead   time.Duration // how far ahead when may lie [31 days]
+	Values  int           // of the past in one read-out [500000]
+	Past    int           // read-outs that send values of the past at a time [4]
 }
 
 // Device is a driver with how the gateway reads it.
@@ -132,6 +137,8 @@ func (l *Limits) fill() {
 	or(&l.Running, 64)
 	or(&l.Names, 1000)
 	or(&l.Octets, 10_000)
+	or(&l.Values, 500_000)
+	or(&l.Past, 4)
 	if l.Grace <= 0 {
 		l.Grace = 20 * time.Millisecond
 	}

@@ -74,7 +74,7 @@ func (s *Service) ready(ctx context.Context, r *readout) bool {
 	for i := range r.plan.entries {
 		fields += len(r.plan.entries[i].fields)
 	}
-	if fields > smallPlan {
+	if fields > smallPlan || r.plan.history {
 		return false
 	}
 	waits := s.demandAll(r.plan)

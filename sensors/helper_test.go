@@ -62,12 +62,16 @@ type wire struct {
 	mu     sync.Mutex
 	writes [][]string
 	fail   error
+	onSend func(*xmpp.Stanza) // called without the lock; nil for nothing
 }
 
 func (w *wire) Send(_ context.Context, sts ...xmpp.Stanza) error {
 	var g []string
 	for i := range sts {
 		g = append(g, render(w.t, &sts[i]))
+		if w.onSend != nil {
+			w.onSend(&sts[i])
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

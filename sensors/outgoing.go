@@ -17,6 +17,7 @@ type outgoing struct {
 	r   *readout
 
 	rep    report
+	failed bool   // something could not be sent
 	given  []bool // entries already reported
 	sts    []xmpp.Stanza
 	fields []Fields // payloads of sts; grows only while sts is empty
@@ -47,7 +48,7 @@ func (o *outgoing) release() {
 	o.clearSent()
 	o.given = o.given[:0]
 	svc := o.svc
-	o.svc, o.r = nil, nil
+	o.svc, o.r, o.failed = nil, nil, false
 	svc.spare.Put(o)
 }
 
@@ -165,6 +166,7 @@ func (o *outgoing) send(ctx context.Context) {
 	// The payloads are copied into the session's queue before Send returns.
 	if err := o.svc.cfg.Sender.Send(ctx, o.sts...); err != nil {
 		o.svc.cfg.Logger.Debug("read-out not sent", slog.String("to", o.r.key.from), slog.Any("err", err))
+		o.failed = true
 	}
 	o.clearSent()
 }

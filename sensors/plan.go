@@ -21,6 +21,7 @@ type plan struct {
 	req     Request
 	entries []entry
 	unknown []node.Ref
+	history bool // some entry has a past
 }
 
 // entry is a node with at least one field to report. The fields are those at
@@ -30,6 +31,7 @@ type entry struct {
 	unit   *unit // nil where every field is constant or the device is missing
 	fields []*node.Field
 	needs  bool // some field is measured
+	past   []past
 }
 
 // newPlan resolves the request against nodes and rights. The error is a
@@ -61,7 +63,7 @@ func (s *Service) newPlan(ctx context.Context, st *state, req Request, from, bar
 		return nil, xmpp.NewError(xmpp.ItemNotFound, "none of these nodes exists")
 	}
 	p := &plan{st: st, req: req, unknown: unknown}
-	if !p.choose(nodes, d) {
+	if !p.choose(nodes, d, s.cfg.History != nil) {
 		return nil, xmpp.NewError(xmpp.Forbidden, "you may not read any of this")
 	}
 	return p, nil
@@ -69,13 +71,20 @@ func (s *Service) newPlan(ctx context.Context, st *state, req Request, from, bar
 
 // choose fills the entries. It reports false when everything that was asked
 // for was taken away by the decision.
-func (p *plan) choose(nodes []*node.Node, d node.Decision) bool {
+func (p *plan) choose(nodes []*node.Node, d node.Decision, history bool) bool {
 	wanted, covered := false, false
 	for _, n := range nodes {
 		covered = covered || d.Covers(n.Ref)
 		e := entry{node: n, unit: p.st.units[n.Device]}
 		for i := range n.Fields {
 			f := &n.Fields[i]
+			if pa, ok := newPast(f, p.req.Types, p.req.Fields); ok && history {
+				wanted = true
+				if pa.types = d.Readable(n.Ref, f.Name, pa.types); pa.types != 0 {
+					e.past = append(e.past, pa)
+					p.history = true
+				}
+			}
 			if f.Types&p.req.Types == 0 || len(p.req.Fields) > 0 && !slices.Contains(p.req.Fields, f.Name) {
 				continue
 			}
@@ -86,7 +95,7 @@ func (p *plan) choose(nodes []*node.Node, d node.Decision) bool {
 			e.fields = append(e.fields, f)
 			e.needs = e.needs || f.Const.Kind() == drivers.KindNone
 		}
-		if len(e.fields) > 0 {
+		if len(e.fields)+len(e.past) > 0 {
 			p.entries = append(p.entries, e)
 		}
 	}

@@ -239,6 +239,14 @@ func (s *Service) work(r *readout) {
 		out.flush(ctx) // the acceptance, or that the read-out begins
 		s.collect(ctx, out, waits)
 	}
+	if r.plan.history {
+		for _, w := range waits {
+			w.giveUp()
+		}
+		out.ready(waits)
+		out.flush(ctx)
+		s.sendPast(ctx, out)
+	}
 	s.complete(ctx, out, waits)
 }
 

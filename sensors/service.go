@@ -17,10 +17,12 @@ import (
 // Service answers read-outs. Make one with New, register it with the Mux
 // before the session runs, and run it beside the session.
 type Service struct {
-	cfg   Config
-	desk  *desk
-	spare sync.Pool // of *outgoing
-	state atomic.Pointer[state]
+	cfg  Config
+	desk *desk
+	// histories holds a token for each read-out that sends values of the past.
+	histories chan struct{}
+	spare     sync.Pool // of *outgoing
+	state     atomic.Pointer[state]
 
 	mu      sync.Mutex // serialises Run's beginning and end with Apply
 	ctx     context.Context
@@ -43,7 +45,7 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, desk: newDesk(cfg.Limits)}
+	s := &Service{cfg: cfg, desk: newDesk(cfg.Limits), histories: make(chan struct{}, cfg.Limits.Past)}
 	s.desk.closed = true // until Run
 	s.state.Store(s.build(cfg.Setup, nil))
 	return s, nil
