@@ -22,6 +22,11 @@ const (
 	nsForms = "jabber:x:data"
 	// Roster pushes are requests of the own server: no feature.
 	nsRoster = "jabber:iq:roster"
+	// Things find registries and provisioning servers by these features. Who
+	// merely takes their notices must not have them; the services themselves
+	// name them in Config.Features.
+	nsDiscovery    = "urn:xmpp:iot:discovery"
+	nsProvisioning = "urn:xmpp:iot:provisioning"
 )
 
 // Config says what is told. Software is needed.
@@ -79,10 +84,12 @@ func (s *Service) Self() (Info, string, error) {
 	if s.ver == "" {
 		f := append(slices.Clone(s.cfg.Features), NSCaps, NSInfo, NSItems)
 		if s.mux != nil {
-			f = append(f, s.mux.Namespaces()...)
+			f = append(f, slices.DeleteFunc(s.mux.Namespaces(), func(x string) bool {
+				return x == nsRoster || x == nsDiscovery || x == nsProvisioning
+			})...)
 		}
 		slices.Sort(f)
-		f = slices.DeleteFunc(slices.Compact(f), func(x string) bool { return x == nsRoster })
+		f = slices.Compact(f)
 		s.info = Info{Identities: s.cfg.Identities, Features: f, Forms: s.cfg.Forms}
 		s.ver, s.err = Verification(s.info)
 	}
