@@ -19,6 +19,12 @@ bench: ## rate, latency and memory of the gateway beside a bare responder, on re
 	@.ci/peers
 	POSTERN_BENCH=1 POSTERN_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 60m -run '^TestFloors' ./internal/bench
 
+bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
+	$(GO) test -run '^$$' -bench . -benchmem ./exi ./exi/exitest ./exi/xmltext ./exi/schemas
+
+bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
+	@.ci/bench-peers
+
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz
 
@@ -35,6 +41,6 @@ clean: ## what the targets above left behind
 	rm -rf bin dist
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench fuzz lint cross generate clean help
+.PHONY: build demo test race bench bench-exi bench-peers fuzz lint cross generate clean help

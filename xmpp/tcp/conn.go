@@ -149,13 +149,16 @@ func (c *Conn) bound(ctx context.Context) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}
 	}
+	done := make(chan struct{})
 	after := context.AfterFunc(ctx, func() {
+		defer close(done)
 		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // fails only when closed, which ends reads too
 	})
 	return func() {
 		if after() {
 			return
 		}
+		<-done // else the deadline could come after it was taken back
 		_ = c.raw.SetReadDeadline(time.Time{})
 	}
 }
