@@ -2,9 +2,11 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Blobs names a part of the store whose values are octets of the caller's own
@@ -46,6 +48,17 @@ func (b Blobs) Delete(tx *Tx, key []byte) error {
 		return nil
 	}
 	if err := bb.Delete(key); err != nil {
+		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
+	}
+	return nil
+}
+
+// Clear removes everything.
+func (b Blobs) Clear(tx *Tx) error {
+	if !tx.tx.Writable() {
+		return ErrReadOnly
+	}
+	if err := tx.tx.DeleteBucket([]byte(b.Name)); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
 	}
 	return nil

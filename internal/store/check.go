@@ -58,7 +58,8 @@ func walk(b *bolt.DB) (err error) {
 // checkHere is the check without a child process: every value, though not
 // every page.
 func checkHere(path string, wait time.Duration) error {
-	b, err := openFile(path, wait, true)
+	// A reader needs no list of free pages, a writer does: look at it, too.
+	b, err := openWith(path, &bolt.Options{Timeout: wait, ReadOnly: true, PreLoadFreelist: true})
 	if err != nil {
 		return err
 	}
@@ -185,10 +186,10 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// salvageBucket copies one bucket as far as it can be read.
+// salvageBucket copies one bucket as far as it can be read, a part at a time: a
+// history is larger than memory likes.
 func salvageBucket(dst, src *bolt.DB, name string) (saved, lost int, err error) {
-	type pair struct{ k, v []byte }
-	var good []pair
+	b := batch{dst: dst, name: name}
 	err = guarded(func() error {
 		return src.View(func(tx *bolt.Tx) error {
 			bb := tx.Bucket([]byte(name))
@@ -200,23 +201,51 @@ func salvageBucket(dst, src *bolt.DB, name string) (saved, lost int, err error) 
 					lost++
 					return nil
 				}
-				good = append(good, pair{slices.Clone(k), slices.Clone(v)})
-				return nil
+				return b.add(k, v)
 			})
 		})
 	})
-	werr := dst.Update(func(tx *bolt.Tx) error {
-		bb, err := tx.CreateBucketIfNotExists([]byte(name))
+	werr := b.write()
+	return b.saved, lost, errors.Join(err, werr)
+}
+
+// batchMost is how many octets are copied in one transaction.
+const batchMost = 1 << 20
+
+// batch is what waits to be copied into a bucket.
+type batch struct {
+	dst   *bolt.DB
+	name  string
+	pairs [][2][]byte
+	size  int
+	saved int
+}
+
+func (b *batch) add(k, v []byte) error {
+	b.pairs = append(b.pairs, [2][]byte{slices.Clone(k), slices.Clone(v)})
+	if b.size += len(k) + len(v); b.size < batchMost {
+		return nil
+	}
+	return b.write()
+}
+
+func (b *batch) write() error {
+	pairs := b.pairs
+	b.pairs, b.size = nil, 0
+	err := b.dst.Update(func(tx *bolt.Tx) error {
+		bb, err := tx.CreateBucketIfNotExists([]byte(b.name))
 		if err != nil {
 			return err
 		}
-		for _, p := range good {
-			if err := bb.Put(p.k, p.v); err != nil {
+		for _, p := range pairs {
+			if err := bb.Put(p[0], p[1]); err != nil {
 				return err
 			}
-			saved++
 		}
 		return nil
 	})
-	return saved, lost, errors.Join(err, werr)
+	if err == nil {
+		b.saved += len(pairs)
+	}
+	return err
 }

@@ -149,8 +149,13 @@ func syncDir(dir string) error {
 
 // openFile opens a bbolt file. Damage that makes bbolt panic becomes an error.
 func openFile(path string, wait time.Duration, readOnly bool) (b *bolt.DB, err error) {
+	return openWith(path, &bolt.Options{Timeout: wait, ReadOnly: readOnly})
+}
+
+func openWith(path string, o *bolt.Options) (b *bolt.DB, err error) {
 	defer guard(&err)()
-	b, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType})
+	o.FreelistType = bolt.FreelistMapType
+	b, err = bolt.Open(path, 0o600, o)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, ErrLocked

@@ -1,0 +1,177 @@
+package history
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"postern/internal/store"
+)
+
+// change is one transaction.
+type change struct {
+	h      *History
+	add    map[Level][][]byte
+	remove [][]byte // keys of raw blocks
+	freed  int64    // their weight
+	series []*series
+	marks  map[string]int64
+	trim   bool // also drop what is too old or too much
+
+	used    [levels]int64
+	next    uint64
+	dropped uint64
+	expired uint64
+}
+
+// apply commits the change. writing is held.
+func (c *change) apply() error {
+	h := c.h
+	err := h.cfg.DB.Update(func(tx *store.Tx) error {
+		c.used, c.next, c.dropped, c.expired = h.used, h.next, 0, 0
+		return c.write(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.used, h.next = c.used, c.next
+	h.stats.Dropped += c.dropped
+	h.stats.Expired += c.expired
+	if c.dropped > 0 {
+		h.cfg.Logger.Warn("the history is full: the oldest is dropped", slog.Uint64("samples", c.dropped))
+	}
+	return nil
+}
+
+func (c *change) write(tx *store.Tx) error {
+	if n := len(c.series); n > 0 {
+		if err := marks().Put(tx, "series", int64(c.series[n-1].ID)+1); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.series {
+		if err := seriesTable().Put(tx, fmt.Sprintf("%08x", s.ID), *s); err != nil {
+			return err
+		}
+	}
+	for _, k := range c.remove {
+		if err := Raw.blobs().Delete(tx, k); err != nil {
+			return err
+		}
+	}
+	c.used[Raw] -= c.freed
+	for l := range levels {
+		for _, b := range c.add[l] {
+			hd, _, err := readHead(b)
+			if err != nil {
+				return err
+			}
+			if err := l.blobs().Put(tx, makeKey(hd.first, c.next), b); err != nil {
+				return err
+			}
+			c.next++
+			c.used[l] += weight(len(b))
+		}
+	}
+	for name, v := range c.marks {
+		if err := marks().Put(tx, name, v); err != nil {
+			return err
+		}
+	}
+	if c.trim && c.h.cfg.ClockSane() {
+		return c.drop(tx)
+	}
+	return nil
+}
+
+// dropMost bounds the blocks dropped in one transaction.
+const dropMost = 500
+
+// drop removes what is older than it is kept, then the oldest until the rest
+// is below the cap.
+func (c *change) drop(tx *store.Tx) error {
+	now := c.h.cfg.Now()
+	for l := range levels {
+		keep := c.h.cfg.keep(l)
+		if keep == 0 {
+			continue
+		}
+		before := now.Add(-keep).UnixMilli()
+		if err := c.dropFrom(tx, l, &c.expired, func(first int64) bool { return first < before }); err != nil {
+			return err
+		}
+	}
+	for l := range levels {
+		over := func(int64) bool { return c.total() > c.h.cfg.Cap }
+		if err := c.dropFrom(tx, l, &c.dropped, over); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *change) total() (n int64) {
+	for _, u := range c.used {
+		n += u
+	}
+	return n
+}
+
+// dropFrom removes the oldest blocks of a level while want says so.
+func (c *change) dropFrom(tx *store.Tx, l Level, samples *uint64, want func(first int64) bool) error {
+	var keys [][]byte
+	for cur := l.blobs().Cursor(tx, nil); cur.Valid() && len(keys) < dropMost; cur.Next() {
+		if len(cur.Key()) != keyLen {
+			continue
+		}
+		first, _ := parseKey(cur.Key())
+		if !want(first) {
+			break
+		}
+		if h, _, err := readHead(cur.Peek(headMost)); err == nil {
+			*samples += uint64(h.samples)
+		}
+		keys = append(keys, append([]byte(nil), cur.Key()...))
+		c.used[l] -= weight(cur.Len())
+	}
+	for _, k := range keys {
+		if err := l.blobs().Delete(tx, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Status is what the operator sees.
+type Status struct {
+	Series  int           // kept
+	Pending int           // readings not committed yet
+	Oldest  time.Duration // age of the oldest of them
+	// Online and Offline are the bounds of what a power cut loses.
+	Online, Offline time.Duration
+	Octets          [4]int64 // in the store: readings, minutes, hours, days
+	Cap             int64
+	Samples         uint64 // taken since the start
+	Dropped         uint64 // removed for the cap since the start
+	Expired         uint64 // removed because of their age since the start
+	Lost            uint64 // that memory had no room for since the start
+	Damaged         uint64 // blocks that could not be read since the start
+	LastCommit      time.Time
+	Err             error // of the last commit
+}
+
+// Status returns the present state.
+func (h *History) Status() Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.stats
+	s.Series, s.Pending, s.Cap = len(h.byID), h.count+len(h.waiting), h.cfg.Cap
+	s.Octets = [4]int64{h.used[packed] + h.used[Raw], h.used[Minute], h.used[Hour], h.used[Day]}
+	s.Online, s.Offline = h.cfg.Online, h.cfg.Offline
+	if h.count > 0 {
+		s.Oldest = h.cfg.Now().Sub(h.since)
+	}
+	return s
+}
