@@ -114,15 +114,11 @@ func (ca *CA) KeyPair(l Leaf) (tls.Certificate, error) {
 func xmppAddr(jid string) (pkix.Extension, error) {
 	type otherName struct {
 		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue `asn1:"tag:0,explicit"`
-	}
-	text, err := asn1.MarshalWithParams(jid, "utf8")
-	if err != nil {
-		return pkix.Extension{}, fmt.Errorf("peertest: XmppAddr: %w", err)
+		Value string `asn1:"tag:0,explicit,utf8"`
 	}
 	on, err := asn1.MarshalWithParams(otherName{
 		ID:    asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5},
-		Value: asn1.RawValue{FullBytes: text},
+		Value: jid,
 	}, "tag:0")
 	if err != nil {
 		return pkix.Extension{}, fmt.Errorf("peertest: XmppAddr: %w", err)

@@ -38,9 +38,23 @@ func (p *prosody) configure(s *Server) (err error) {
 	s.DirectTLS = loopback(p.ports[1])
 	return writeTemplate(filepath.Join(s.Dir, "prosody.cfg.lua"), prosodyConfig, map[string]any{
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": p.ports[0], "Direct": p.ports[1], "Log": s.LogFile,
-		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Hashed": s.opt.HashedStore, "Debug": s.opt.LogDebug,
+		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Auth": s.authentication(), "Debug": s.opt.LogDebug, "ClientCerts": s.opt.ClientCerts,
 		"Resume": int(s.opt.ResumeTimeout.Seconds()),
 	})
+}
+
+// clientCertModule is where Debian puts the module for Options.ClientCerts.
+const clientCertModule = "/usr/lib/prosody/modules/mod_auth_ccert/mod_auth_ccert.lua"
+
+// authentication names the module that checks logins.
+func (s *Server) authentication() string {
+	switch {
+	case s.opt.ClientCerts:
+		return "ccert"
+	case s.opt.HashedStore:
+		return "internal_hashed"
+	}
+	return "internal_plain"
 }
 
 func (p *prosody) ready(s *Server) bool {

@@ -32,6 +32,10 @@ type Options struct {
 	// HashedStore keeps hashed passwords only: Prosody then offers no SASL
 	// mechanism but SCRAM-SHA-1. ejabberd ignores it.
 	HashedStore bool
+	// ClientCerts makes Prosody log accounts in by client certificates of its
+	// own authority and in no other way (SASL EXTERNAL). It needs the Debian
+	// package prosody-modules. ejabberd ignores it.
+	ClientCerts bool
 	// ResumeTimeout is how long a broken session can be resumed (XEP-0198);
 	// zero means 60 s. Whole seconds.
 	ResumeTimeout time.Duration
@@ -79,6 +83,11 @@ func Ejabberd(tb testing.TB) *Server { return EjabberdWith(tb, Options{}) }
 // ProsodyWith is Prosody with options.
 func ProsodyWith(tb testing.TB, o Options) *Server {
 	tb.Helper()
+	if o.ClientCerts {
+		if _, err := os.Stat(clientCertModule); err != nil {
+			Missing(tb, "Prosody's module for logins by certificate", "prosody-modules")
+		}
+	}
 	return start(tb, "prosody", o, &prosody{})
 }
 
