@@ -154,6 +154,7 @@ type Status struct {
 	Octets          [4]int64 // in the store: readings, minutes, hours, days
 	Cap             int64
 	Samples         uint64 // taken since the start
+	Alike           uint64 // left out by a Policy since the start
 	Dropped         uint64 // removed for the cap since the start
 	Expired         uint64 // removed because of their age since the start
 	Lost            uint64 // that memory had no room for since the start

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"postern/internal/node"
 	"postern/internal/store"
 )
 
@@ -34,6 +35,9 @@ type Config struct {
 	// early, and while the disk refuses, twice as many are kept, then the
 	// oldest are dropped [100000].
 	Pending int
+	// Policy says which readings of a field are kept; nil: each of them. It is
+	// called under the history's lock.
+	Policy func(ref node.Ref, name string) Policy
 	// Location is the zone of hours and days [time.Local].
 	Location *time.Location
 	// ClockSane tells whether the wall clock can be believed. Until then
@@ -64,6 +68,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.Pending <= 0 {
 		c.Pending = 100_000
+	}
+	if c.Policy == nil {
+		c.Policy = func(node.Ref, string) Policy { return Policy{} }
 	}
 	if c.Connected == nil {
 		c.Connected = func() bool { return false }

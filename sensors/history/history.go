@@ -41,7 +41,7 @@ type History struct {
 	flying  group     // being committed; still shown to readers
 	count   int       // samples in buf
 	since   time.Time // when the oldest of buf came
-	last    map[field]time.Time
+	last    map[field]*recent
 	waiting []undated // until the clock is sane
 	stats   Status
 	alarms  int // commits at once that are still allowed
@@ -70,7 +70,7 @@ func Open(cfg Config) (*History, error) {
 	h := &History{
 		cfg: cfg, urgent: make(chan struct{}, 1), alarms: alarmsMost,
 		fields: make(map[field][]*series), byID: make(map[uint32]*series),
-		buf: make(group), last: make(map[field]time.Time),
+		buf: make(group), last: make(map[field]*recent),
 	}
 	return h, cfg.DB.View(h.load)
 }
@@ -179,10 +179,22 @@ func (h *History) Add(ref node.Ref, name string, old, rd live.Reading) {
 	alarm := (old.Quality^rd.Quality)&grave != 0 && old.Quality != 0
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last[f].Equal(rd.Time) {
+	r := h.last[f]
+	if r == nil {
+		r = new(recent)
+		h.last[f] = r
+	}
+	if r.seen.Equal(rd.Time) {
 		return // the same reading again
 	}
-	h.last[f] = rd.Time
+	r.seen = rd.Time
+	pol := h.cfg.Policy(ref, name)
+	if !pol.keeps(r, &rd) {
+		h.stats.Alike++
+		return
+	}
+	r.kept, r.v, r.q = rd.Time, rd.Value, rd.Quality
+	rd.MaxAge = pol.maxAge(rd.MaxAge)
 	if !h.cfg.ClockSane() {
 		if len(h.waiting) >= undatedMost {
 			h.waiting = h.waiting[:copy(h.waiting, h.waiting[1:])]
