@@ -18,6 +18,9 @@ import (
 // whose border the instant lies on (0323-D27). Beside it stand, under names of
 // their own, what the period came to: "temperature, hour mean" is the mean of
 // the hour that ended at its timestamp.
+//
+// The peaks of a field are today's smallest and largest reading, with their
+// own timestamps, as "temperature, peak min" and "temperature, peak max".
 
 // past is a field whose history is asked for.
 type past struct {
@@ -39,7 +42,7 @@ var periods = [...]struct {
 // newPast tells what of a field's history a request asks for; ok is false for
 // nothing.
 func newPast(f *node.Field, types node.Types, names []string) (p past, ok bool) {
-	types &= node.Historical
+	types &= node.Historical | node.Peak
 	if types == 0 || f.Const.Kind() != drivers.KindNone {
 		return p, false
 	}
@@ -172,6 +175,12 @@ func (s *Service) sendPast(ctx context.Context, out *outgoing) {
 // sendField sends the history of one field. It reports false when nothing more
 // is to be sent.
 func (s *Service) sendField(ctx context.Context, out *outgoing, ref node.Ref, p *past, left *int) bool {
+	if p.types&node.Peak != 0 {
+		if err := s.peaks(out, ref, p); err != nil {
+			out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the history cannot be read: "+err.Error())
+			return true
+		}
+	}
 	all := s.sources(ref, p, &out.r.plan.req)
 	var now []*source
 	for {
@@ -199,6 +208,24 @@ func (s *Service) sendField(ctx context.Context, out *outgoing, ref node.Ref, p 
 			}
 		}
 	}
+}
+
+// peaks adds today's smallest and largest reading.
+func (s *Service) peaks(out *outgoing, ref node.Ref, p *past) error {
+	low, high, ok, err := s.cfg.History.Peaks(ref, p.field.Name)
+	if err != nil || !ok {
+		return err
+	}
+	for _, peak := range [...]struct {
+		name string
+		history.Point
+	}{{"min", low}, {"max", high}} {
+		name := p.field.Name + ", peak " + peak.name
+		if p.names == nil || slices.Contains(p.names, name) {
+			out.once(Item{Ref: ref, Time: peak.Time, Name: name, Value: peak.Value, Unit: peak.Unit, Types: node.Peak, Quality: peak.Quality})
+		}
+	}
+	return nil
 }
 
 // take moves the source's values at t into the report.

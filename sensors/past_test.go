@@ -207,6 +207,16 @@ func Test0323R20_RightsNarrowHistory(t *testing.T) {
 	})
 }
 
+// R20, R23: peaks are today's, at the time when they were, and nothing else
+// comes with them. D10: a range does not bind them.
+func Test0323R20R23_Peaks(t *testing.T) {
+	withHistory(t, nil, func(r *rig, _ *history.History) {
+		got := r.past("peak='true' to='1999-01-01T00:00:00Z'", "<node nodeId='t'/>")
+		equal(t, got, "3T00:00:10.000Z temperature, peak min 12.0", "3T01:00:40.000Z temperature, peak max 24.1")
+		equal(t, r.past("peak='true'", "<field name='temperature, peak max'/>"), "3T01:00:40.000Z temperature, peak max 24.1")
+	})
+}
+
 // Limits: what is beyond them is told, and the read-out ends as it should.
 func Test0323R15_LimitOfValues(t *testing.T) {
 	withHistory(t, func(c *Config) { c.Limits.Values = 50 }, func(r *rig, _ *history.History) {
