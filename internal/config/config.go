@@ -13,6 +13,7 @@ type Config struct {
 	Simulate    bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`
 	LegacyPeers bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
 	State       State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
+	History     History        `yaml:"history,omitempty" doc:"what is kept of the past"`
 	Local       Local          `yaml:"local,omitempty" doc:"the local door, which postern status talks to"`
 	Log         Log            `yaml:"log,omitempty" doc:"what is written to standard error"`
 	Buses       map[string]Bus `yaml:"-"` // by id, from the section buses
@@ -141,7 +142,8 @@ type Field struct {
 	Type string `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
 	Hide bool   `yaml:"hide" default:"false" doc:"do not show this channel"`
 
-	Calibration *Calibration `yaml:"calibration,omitempty" doc:"corrects what is measured"`
+	Calibration *Calibration  `yaml:"calibration,omitempty" doc:"corrects what is measured"`
+	History     *FieldHistory `yaml:"history,omitempty" doc:"which readings of it are kept"`
 }
 
 // keyError is a problem of one key, with its fix.

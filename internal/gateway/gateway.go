@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/control"
@@ -19,6 +20,7 @@ import (
 	"postern/internal/node"
 	"postern/internal/store"
 	"postern/sensors"
+	"postern/sensors/history"
 	"postern/xmpp"
 	"postern/xmpp/compress"
 	"postern/xmpp/roster"
@@ -56,6 +58,9 @@ type Gateway struct {
 	roster  *roster.Service
 	access  *accessSwitch
 	db      *store.DB
+	history *history.History // nil when it is switched off
+	// policies say what the history keeps of which field; a reload replaces them.
+	policies atomic.Pointer[map[fieldKey]history.Policy]
 
 	// mu guards what a reload replaces, for the status.
 	mu   sync.Mutex
@@ -124,8 +129,9 @@ func (g *Gateway) build(ctx context.Context) error {
 	if g.session, err = g.newSession(mux); err != nil {
 		return err
 	}
+	g.openHistory()
 	g.sensors, err = sensors.New(sensors.Config{
-		Setup: g.sensorSetup(g.cfg, t), Live: g.live, Sender: g.session,
+		Setup: g.sensorSetup(g.cfg, t), Live: g.live, Sender: g.session, History: g.history,
 		Logger: g.log.With("part", "sensors"), LegacyPeers: g.legacy, ClockSane: clockSane,
 	})
 	if err != nil {
@@ -168,6 +174,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"control", g.runControl},
 		{"session", g.session.Run},
 		{"missing devices", g.findMissing},
+		{"history", g.runHistory},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -184,7 +191,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
-	return errors.Join(err, g.hw.closeAll(), g.closeStore())
+	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.closeStore())
 }
 
 func (g *Gateway) closeStore() error {

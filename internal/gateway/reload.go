@@ -21,7 +21,7 @@ const applyTimeout = 10 * time.Second
 // successors open. When the new configuration cannot be run, the old one is
 // put back and the error returned.
 //
-// Changes of account, server, local, state and log take a restart; they are
+// Changes of account, server, local, state, history and log take a restart; they are
 // refused, so that nobody believes they were in force.
 func (g *Gateway) Reload(ctx context.Context, cfg *config.Config) error {
 	g.reloading.Lock()
@@ -55,7 +55,7 @@ func needRestart(a, b *config.Config) []string {
 		a, b any
 	}{
 		{"account", a.Account, b.Account}, {"server", a.Server, b.Server}, {"local", a.Local, b.Local},
-		{"state", a.State, b.State}, {"log", a.Log, b.Log},
+		{"state", a.State, b.State}, {"history", a.History, b.History}, {"log", a.Log, b.Log},
 	} {
 		if !reflect.DeepEqual(s.a, s.b) {
 			out = append(out, s.name)
@@ -123,6 +123,7 @@ func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
 	if err := g.sensors.Apply(ctx, g.sensorSetup(cfg, t)); err != nil {
 		return err
 	}
+	g.setPolicies(cfg)
 	g.mu.Lock()
 	g.cfg, g.tree = cfg, t
 	g.mu.Unlock()

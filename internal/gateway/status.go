@@ -45,6 +45,7 @@ func (g *Gateway) Status() local.Status {
 		gw.Simulated = gw.Simulated || ns.Simulated
 		gw.Nodes = append(gw.Nodes, ns)
 	}
+	gw.History = g.historyStatus()
 	s.Gateway = gw
 	s.Problems = problems(gw)
 	s.Healthy = len(s.Problems) == 0
@@ -131,6 +132,9 @@ func problems(gw *local.Gateway) []string {
 			p += "; restart the gateway once that is mended"
 		}
 		out = append(out, p)
+	}
+	if h := gw.History; h != nil && h.Error != "" {
+		out = append(out, "history: "+h.Error+"; readings wait in memory: see that there is room on the disk")
 	}
 	for _, n := range gw.Nodes {
 		bad := 0

@@ -34,6 +34,7 @@ type Gateway struct {
 	Connection Connection `json:"connection"`
 	Nodes      []Node     `json:"nodes"`
 	Simulated  bool       `json:"simulated,omitempty"` // some hardware is
+	History    *History   `json:"history,omitempty"`
 }
 
 // Connection is the state of the XMPP session.

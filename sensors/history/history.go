@@ -189,6 +189,9 @@ func (h *History) Add(ref node.Ref, name string, old, rd live.Reading) {
 	}
 	r.seen = rd.Time
 	pol := h.cfg.Policy(ref, name)
+	if pol.Off {
+		return
+	}
 	if !pol.keeps(r, &rd) {
 		h.stats.Alike++
 		return

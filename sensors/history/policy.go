@@ -11,6 +11,7 @@ import (
 // Policy says which readings of a field are worth keeping. The zero Policy
 // keeps each. A change of quality, and the first failure, are always kept.
 type Policy struct {
+	Off bool // keep nothing
 	// Absolute and Percent are the deadband: a number is kept when it differs
 	// from the last one kept by either of them or more. Where both are zero
 	// there is none. Values that are no numbers are kept when they change.
