@@ -13,7 +13,7 @@ type Traffic struct {
 	// In and Out are octets as they were sent, below TLS.
 	In, Out int64
 	// XMLIn and XMLOut are what they would have been as XML: exact for the first
-	// elements, then projected from every sixteenth.
+	// elements, then projected from one in sixty-four.
 	XMLIn, XMLOut int64
 }
 
@@ -27,7 +27,7 @@ type meter struct {
 
 const (
 	meterAll   = 16 // elements at the start, all of which are measured
-	meterEvery = 16 // then one of so many
+	meterEvery = 64 // then one of so many
 	// meterLarge bounds the buffer that is kept.
 	meterLarge = 16 << 10
 )

@@ -1,16 +1,17 @@
 package terminator
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,42 +21,37 @@ import (
 
 // Downloads fetches schemas for clients (0322-R23) from the places that an
 // operator has named, and from nowhere else (decision D25). It implements
-// compress.Fetcher with net/http, which the programs have in them already for
-// the local door.
+// compress.Fetcher.
+//
+// It speaks as much of HTTP/1.0 as that takes: net/http would make the program
+// on every device a megabyte larger for the sake of this. Redirects are not
+// followed; their status is the answer.
 type Downloads struct {
 	allow   []*url.URL
-	client  *http.Client
+	timeout time.Duration
+	tls     *tls.Config
 	private bool // tests fetch from loopback
 }
 
 // Bounds of a download.
 const (
-	fetchTime      = 15 * time.Second
-	fetchRedirects = 3
+	fetchTime   = 15 * time.Second
+	fetchHeader = 64 << 10 // octets
 )
 
 // NewDownloads returns a fetcher for documents below the given URLs. Those are
 // https, or http for an operator who trusts the path to that server.
 func NewDownloads(below ...string) (*Downloads, error) {
-	f := &Downloads{}
+	f := &Downloads{timeout: fetchTime, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
 	for _, s := range below {
 		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" {
+		if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" {
 			return nil, fmt.Errorf("terminator: %q is no place to download schemas from; give https://host/folder/", s)
 		}
 		if !strings.HasSuffix(u.Path, "/") {
 			u.Path += "/"
 		}
 		f.allow = append(f.allow, u)
-	}
-	dialer := &net.Dialer{Timeout: fetchTime, ControlContext: f.control}
-	f.client = &http.Client{
-		Timeout:       fetchTime,
-		CheckRedirect: f.redirect,
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: fetchTime, MaxResponseHeaderBytes: 64 << 10,
-			DisableKeepAlives: true, // rare, and nothing is to stay open
-		},
 	}
 	return f, nil
 }
@@ -93,13 +89,6 @@ func public(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate()
 }
 
-func (f *Downloads) redirect(r *http.Request, via []*http.Request) error {
-	if len(via) > fetchRedirects || !f.allowed(r.URL) {
-		return http.ErrUseLastResponse
-	}
-	return nil
-}
-
 // allowed reports whether u is below a place of the list.
 func (f *Downloads) allowed(u *url.URL) bool {
 	for _, a := range f.allow {
@@ -116,28 +105,111 @@ func (f *Downloads) Fetch(ctx context.Context, s string) ([]byte, error) {
 	if err != nil || len(s) > 2048 || !f.allowed(u) {
 		return nil, &compress.FetchError{Kind: compress.BadURL, Message: "schemas are not downloaded from there"}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, &compress.FetchError{Kind: compress.BadURL, Message: "not a URL"}
-	}
-	req.Header.Set("Accept", "application/xml, text/xml, application/xsd+xml")
-	resp, err := f.client.Do(req)
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	nc, err := f.dial(ctx, u)
 	if err != nil {
 		return nil, failure(err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &compress.FetchError{Kind: compress.BadStatus, Status: resp.StatusCode, Message: http.StatusText(resp.StatusCode)}
-	}
-	if typ := resp.Header.Get("Content-Type"); !xmlType(typ) {
-		return nil, &compress.FetchError{Kind: compress.NotASchema, Type: typ, Message: "not XML"}
-	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, compress.MaxSchema+1))
-	if err != nil {
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := fmt.Fprintf(nc, "GET %s HTTP/1.0\r\nHost: %s\r\nAccept: application/xml, text/xml\r\n\r\n", u.RequestURI(), u.Host); err != nil {
 		return nil, failure(err)
 	}
-	if len(text) > compress.MaxSchema {
-		return nil, fmt.Errorf("larger than %d octets", compress.MaxSchema)
+	text, err := answer(nc)
+	var known *compress.FetchError
+	if err != nil && !errors.As(err, &known) && !errors.Is(err, errLarge) {
+		err = failure(err)
+	}
+	return text, err
+}
+
+func (f *Downloads) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme // the service's name stands for its port
+	}
+	d := &net.Dialer{ControlContext: f.control}
+	nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil || u.Scheme == "http" {
+		return nc, err
+	}
+	c := f.tls.Clone()
+	c.ServerName = u.Hostname()
+	layer := tls.Client(nc, c)
+	if err := layer.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, nc.Close())
+	}
+	return layer, nil
+}
+
+var (
+	errLarge = fmt.Errorf("larger than %d octets", compress.MaxSchema)
+	errHTTP  = errors.New("the answer is not HTTP")
+)
+
+// answer reads an answer of HTTP/1.0: it ends with the connection, or where
+// its header says so.
+func answer(r io.Reader) ([]byte, error) {
+	head := bufio.NewReader(&io.LimitedReader{R: r, N: fetchHeader + compress.MaxSchema + 1})
+	line, err := head.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	proto, rest, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+	code, reason, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(code)
+	if err != nil || !strings.HasPrefix(proto, "HTTP/1.") || status < 200 || status > 599 {
+		return nil, errHTTP
+	}
+	typ, length := "", int64(-1)
+	for read := 0; ; {
+		line, err := head.ReadString('\n')
+		if read += len(line); err != nil || read > fetchHeader {
+			return nil, errors.Join(errHTTP, err)
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			break
+		}
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(name) {
+		case "content-type":
+			typ = value
+		case "content-length":
+			if length, err = strconv.ParseInt(value, 10, 64); err != nil || length < 0 {
+				return nil, errHTTP
+			}
+		case "transfer-encoding", "content-encoding":
+			if !strings.EqualFold(value, "identity") {
+				return nil, errHTTP // not asked for
+			}
+		}
+	}
+	if status != 200 {
+		return nil, &compress.FetchError{Kind: compress.BadStatus, Status: status, Message: strings.ToValidUTF8(reason[:min(len(reason), 100)], "?")}
+	}
+	if !xmlType(typ) {
+		return nil, &compress.FetchError{Kind: compress.NotASchema, Type: strings.ToValidUTF8(typ[:min(len(typ), 100)], "?"), Message: "not XML"}
+	}
+	return body(head, length)
+}
+
+// body reads the content; length is -1 where the header gives none.
+func body(r io.Reader, length int64) ([]byte, error) {
+	if length > compress.MaxSchema {
+		return nil, errLarge
+	}
+	text, err := io.ReadAll(io.LimitReader(r, compress.MaxSchema+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > compress.MaxSchema:
+		return nil, errLarge
+	case length >= 0 && int64(len(text)) != length:
+		return nil, io.ErrUnexpectedEOF
 	}
 	return text, nil
 }
@@ -159,6 +231,7 @@ func failure(err error) error {
 
 // xmlType reports whether a content type may be that of a schema.
 func xmlType(s string) bool {
-	typ, _, err := mime.ParseMediaType(s)
-	return err == nil && (typ == "application/xml" || typ == "text/xml" || strings.HasSuffix(typ, "+xml"))
+	typ, _, _ := strings.Cut(s, ";")
+	typ = strings.ToLower(strings.TrimSpace(typ))
+	return typ == "application/xml" || typ == "text/xml" || strings.HasSuffix(typ, "+xml")
 }

@@ -50,7 +50,7 @@ func Test0322R24_FetchingMapsFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.private = true
-	f.client.Timeout = 200 * time.Millisecond
+	f.timeout = 300 * time.Millisecond
 	for url, want := range map[string]string{
 		srv.URL + "/s/ok.xsd": "", srv.URL + "/s/none": "httpError", srv.URL + "/s/html": "invalidContentType",
 		srv.URL + "/s/large": "error", srv.URL + "/s/slow": "timeout", srv.URL + "/s/away": "httpError",
@@ -66,6 +66,55 @@ func Test0322R24_FetchingMapsFailures(t *testing.T) {
 	if _, err := f.Fetch(t.Context(), srv.URL+"/s/ok.xsd"); kindOf(err) != "invalidUrl" {
 		t.Errorf("a loopback address was fetched from: %v", err)
 	}
+}
+
+func TestFetchingByHTTPS(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		_, _ = w.Write([]byte("<schema/>"))
+	}))
+	defer srv.Close()
+	f, err := NewDownloads(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.private = true
+	if _, err := f.Fetch(t.Context(), srv.URL+"/a.xsd"); err == nil {
+		t.Error("a certificate of nobody's was accepted")
+	}
+	f.tls = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	if text, err := f.Fetch(t.Context(), srv.URL+"/a.xsd"); err != nil || string(text) != "<schema/>" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+// An answer that ends early, says more than it holds, or never ends its header
+// is none.
+func TestAnswersThatAreNone(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
+	for name, text := range map[string]string{
+		"empty": "", "cut": ok, "no HTTP": "SSH-2.0-x\r\n\r\n", "short": ok + "Content-Length: 10\r\n\r\n<a/>",
+		"chunked": ok + "Transfer-Encoding: chunked\r\n\r\n4\r\n<a/>\r\n0\r\n\r\n",
+		"length":  ok + "Content-Length: -1\r\n\r\n<a/>", "huge": ok + "Content-Length: 999999999\r\n\r\n<a/>",
+		"header": ok + strings.Repeat("x: y\r\n", 20_000) + "\r\n<a/>", "line": ok + strings.Repeat("x", 1<<20),
+		"status": "HTTP/1.1 2000 OK\r\n\r\n",
+	} {
+		if got, err := answer(strings.NewReader(text)); err == nil {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got, err := answer(strings.NewReader(ok + "Content-Length: 4\r\n\r\n<a/>")); err != nil || string(got) != "<a/>" {
+		t.Errorf("a good answer: %q, %v", got, err)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add("HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 4\r\n\r\n<a/>")
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, err := answer(strings.NewReader(s)); err == nil && len(got) > compress.MaxSchema {
+			t.Errorf("%d octets", len(got))
+		}
+	})
 }
 
 func TestPrivateAddresses(t *testing.T) {

@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/internal/peertest"
+)
+
+// What docs/benchmarks.md promises of the terminator: reads/s of a gateway
+// behind it that speaks EXI, of those of one that is connected directly with
+// XML.
+const (
+	floorEXIOne  = 0.80
+	floorEXIMany = 0.60
+)
+
+// TestEXIFloors measures two gateways, one connected to the server directly
+// with XML, the other through a terminator with EXI.
+func TestEXIFloors(t *testing.T) {
+	if os.Getenv("POSTERN_BENCH") == "" {
+		t.Skip("POSTERN_BENCH is not set; make bench runs the measurement")
+	}
+	peertest.EachWith(t, peertest.Options{PlainAllowed: true}, measureEXI)
+}
+
+func measureEXI(t *testing.T, s *peertest.Server) {
+	s.Befriend("gateway", "reader")
+	s.Befriend("device", "reader")
+	r, err := NewReader(login(s, "reader"), "station")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	binary := filepath.Join(t.TempDir(), "postern")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "postern/cmd/postern")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	front, addr := startTerminator(t, s, binary)
+	all := []contestant{{name: "EXI, terminator"}, {name: "XML, direct"}}
+	for i, c := range []struct{ account, server string }{
+		{"device", fmt.Sprintf("{address: %q, ca_file: %s, tls: starttls}", addr, s.CAFile)},
+		{"gateway", fmt.Sprintf("{address: %q, ca_file: %s, tls: starttls, exi: off}", s.Addr, s.CAFile)},
+	} {
+		dir := t.TempDir()
+		text := strings.NewReplacer(
+			s.JID("gateway"), s.JID(c.account), s.PasswordFile("gateway"), s.PasswordFile(c.account),
+			fmt.Sprintf("{address: %q, ca_file: %s, tls: direct}", s.DirectTLS, s.CAFile), c.server,
+		).Replace(config(s, dir))
+		file := filepath.Join(dir, "postern.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all[i].pid = startProgram(t, binary, "run", "--config", file).Process.Pid
+		if all[i].full, err = r.WaitFor(s.JID(c.account), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seconds, rounds := time.Second, 21
+	if os.Getenv("POSTERN_BENCH") == "short" {
+		seconds, rounds = 300*time.Millisecond, 11
+	}
+	for _, c := range []struct {
+		inFlight int
+		floor    float64
+	}{{1, floorEXIOne}, {64, floorEXIMany}} {
+		cpu := processCPU(front.Process.Pid)
+		ratio := alternate(t, r, all, s.PID(), c.inFlight, rounds, seconds)[0]
+		t.Logf("%2d in flight: EXI through the terminator reaches %.1f %% of XML (floor %.0f %%); the terminator used %v",
+			c.inFlight, 100*ratio, 100*c.floor, processCPU(front.Process.Pid)-cpu)
+		if ratio < c.floor {
+			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
+		}
+	}
+}
+
+// startProgram runs the program until the test ends.
+func startProgram(t *testing.T, binary string, args ...string) *exec.Cmd {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		log.Close()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("log of postern %s:\n%s", args[0], text)
+		}
+	})
+	return cmd
+}
+
+// startTerminator runs postern terminator before s and returns its address.
+func startTerminator(t *testing.T, s *peertest.Server, binary string) (*exec.Cmd, string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key, err := s.CA.Issue(peertest.Leaf{Names: []string{s.Domain}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"cert": cert, "key": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ports, err := peertest.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	args := []string{"terminator", "--domain", s.Domain, "--server", s.Addr, "--listen", addr,
+		"--cert", filepath.Join(dir, "cert"), "--key", filepath.Join(dir, "key")}
+	if s.Name != "ejabberd" { // whose link may be plain on loopback
+		args = append(args, "--link", "starttls", "--ca", s.CAFile)
+	}
+	cmd := startProgram(t, binary, args...)
+	for range 100 {
+		if nc, err := net.Dial("tcp", addr); err == nil {
+			nc.Close()
+			return cmd, addr
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the terminator does not listen")
+	return nil, ""
+}

@@ -1,0 +1,77 @@
+package compress
+
+import (
+	"bytes"
+	"testing"
+
+	"postern/exi"
+	"postern/exi/xmltext"
+	"postern/xmpp"
+	"postern/xmpp/xmlcodec"
+)
+
+// BenchmarkRead is a gateway's share of a read: a request comes in, its answer
+// and a message of seven fields go out.
+func BenchmarkRead(b *testing.B) {
+	var req, ack, out exi.Doc
+	for text, d := range map[string]*exi.Doc{
+		"<iq type='get' from='reader@prosody.example/x81h' to='gateway@prosody.example/postern' id='r123'><req xmlns='urn:xmpp:iot:sensordata' seqnr='123' momentary='true'><node nodeId='station'/></req></iq>": &req,
+		"<iq type='result' to='reader@prosody.example/x81h' id='r123'><accepted xmlns='urn:xmpp:iot:sensordata' seqnr='123'/></iq>":                                                                              &ack,
+	} {
+		if !read(text, d) {
+			b.Fatal(text)
+		}
+	}
+	reading(3).AppendEvents(&out)
+	lib, err := NewLibrary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := lib.Grammars(lib.preinstalled())
+	if err != nil {
+		b.Fatal(err)
+	}
+	codecs := map[string]xmpp.Codec{"XML": xmlcodec.New(xmltext.Limits{Octets: 1 << 18})}
+	for name, p := range map[string]Params{"EXI": {}, "EXI sessionWide": {SessionWide: true}} {
+		c, err := NewCodec(p, s, DefaultLimits())
+		if err != nil {
+			b.Fatal(err)
+		}
+		codecs[name] = c
+	}
+	for name, c := range codecs {
+		b.Run(name, func(b *testing.B) {
+			var head bytes.Buffer
+			if open, err := c.AppendOpen(nil, header()); err == nil {
+				head.Write(open)
+			}
+			if _, err := c.ReadOpen(reader(head.Bytes())); err != nil {
+				b.Fatal(err)
+			}
+			var wire, dst []byte
+			wire, err := c.AppendElement(nil, &req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			src := bytes.NewReader(nil)
+			r := reader(nil)
+			var d exi.Doc
+			b.ReportAllocs()
+			for b.Loop() {
+				if name != "EXI sessionWide" { // whose request would be another each time
+					src.Reset(wire)
+					r.Reset(src)
+					if err := c.ReadElement(r, &d); err != nil {
+						b.Fatal(err)
+					}
+				}
+				dst = dst[:0]
+				for _, o := range []*exi.Doc{&ack, &out} {
+					if dst, err = c.AppendElement(dst, o); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
