@@ -19,7 +19,7 @@ const backOnline = 40 * time.Second
 // slowNodes has a meter that never answers, so that a read-out lasts, and the
 // pump.
 const slowNodes = `
-  - {id: slow, kind: modbus, bus: dead, unit: 7, interval: 1h, timeout: 6s, registers: [{name: x, address: 0}]}
+  - {id: slow, kind: modbus, bus: dead, unit: 7, interval: 1h, read_timeout: 6s, registers: [{name: x, address: 0}]}
   - {id: pump, kind: relay, line: "panel:OUT1", simulate: true}
 `
 
