@@ -15,12 +15,17 @@ Reads fields of a thing and prints them with unit and quality.
 
   postern read gateway@site.example
   postern read gateway@site.example --node boiler --field temperature --json
+  postern read gateway@site.example --field temperature --from 24h
 
   --node N           only this node and those below it; several times for several
   --source S         the data source of the nodes, where it is needed
   --field F          only fields of this name; several times for several
   --type T           momentary (default), peak, status, computed, identity,
                      historical, historicalHour …, all; several with commas
+  --from T, --to T   values of the past, both ends included: 2026-03-01,
+                     2026-03-01T12:30, with a zone or in that of this machine,
+                     12:30 of today, or 24h for so long ago. The readings,
+                     unless --type says otherwise
   --json             one JSON document instead of a table
 ` + commonHelp
 
@@ -33,6 +38,7 @@ func Read(ctx context.Context, e Env, args []string) int {
 type selection struct {
 	nodes, fields list
 	source, types string
+	from, to      string
 	json          bool
 }
 
@@ -40,13 +46,26 @@ func (s *selection) add(fs *flagSet) {
 	fs.Var(&s.nodes, "node", "")
 	fs.Var(&s.fields, "field", "")
 	fs.StringVar(&s.source, "source", "", "")
-	fs.StringVar(&s.types, "type", "momentary", "")
+	fs.StringVar(&s.types, "type", "", "")
+	fs.StringVar(&s.from, "from", "", "")
+	fs.StringVar(&s.to, "to", "", "")
 	fs.BoolVar(&s.json, "json", false, "")
 }
 
 func (s *selection) request() (thing.Request, error) {
 	req := thing.Request{Nodes: refs(s.nodes, s.source), Fields: s.fields}
-	for name := range strings.SplitSeq(s.types, ",") {
+	if err := s.past(&req); err != nil {
+		return req, err
+	}
+	types := s.types
+	switch {
+	case types != "":
+	case s.from+s.to != "":
+		types = "historicalOther"
+	default:
+		types = "momentary"
+	}
+	for name := range strings.SplitSeq(types, ",") {
 		t, ok := node.ParseType(strings.TrimSpace(name))
 		if !ok {
 			return req, usagef("--type %q is no field type; there are: all historical %s", name, node.All)

@@ -174,6 +174,9 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 		}
 	}
 	fmt.Fprintf(b, "stanzas     %d in, %d out, %d unacknowledged, %d queued; %d connections, %d resumed\n", c.In, c.Out, c.Unacked, c.Queued, c.Connects, c.Resumes)
+	if h := s.Gateway.History; h != nil {
+		historyStatus(b, h)
+	}
 	b.WriteByte('\n')
 	t := [][]string{{"NODE", "FIELD", "VALUE", "UNIT", "AGE", "QUALITY"}}
 	for _, n := range s.Gateway.Nodes {

@@ -21,6 +21,9 @@ type Request struct {
 	Nodes  []node.Ref
 	Fields []string
 	Types  node.Types
+	// From and To bound values of the past, both inclusive (0323-D9, D10); zero
+	// for no bound.
+	From, To time.Time
 }
 
 // Field is one value that a thing sent.
@@ -151,6 +154,12 @@ func (req Request) payload(seq int32) xmpp.Payload {
 				}
 			}
 		}
+		if !req.From.IsZero() {
+			d.Attr(exi.N("", "from"), exi.TimeValue(req.From, -1))
+		}
+		if !req.To.IsZero() {
+			d.Attr(exi.N("", "to"), exi.TimeValue(req.To, -1))
+		}
 		appendNodes(d, NSData, req.Nodes)
 		for _, f := range req.Fields {
 			d.Start(exi.N(NSData, "field"))
@@ -189,7 +198,8 @@ func (req Request) filter(fields []Field) []Field {
 }
 
 func (req Request) wants(f Field) bool {
-	if f.Types != 0 && f.Types&req.Types == 0 {
+	// A coarser value also counts as the finer ones (0323-R50).
+	if f.Types != 0 && f.Types.Widen()&req.Types == 0 || !req.within(f) {
 		return false
 	}
 	if len(req.Fields) == 0 {
@@ -201,6 +211,16 @@ func (req Request) wants(f Field) bool {
 		}
 	}
 	return false
+}
+
+// within reports whether a value of the past lies in the range; others, and
+// those whose time cannot be read, do.
+func (req Request) within(f Field) bool {
+	if f.Types == 0 || f.Types&^node.Historical != 0 || req.From.IsZero() && req.To.IsZero() {
+		return true
+	}
+	t, err := time.Parse(time.RFC3339Nano, f.Time)
+	return err != nil || !t.Before(req.From) && (req.To.IsZero() || !t.After(req.To))
 }
 
 // accept reads what the result of the request carries.
