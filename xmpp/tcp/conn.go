@@ -63,6 +63,7 @@ type Conn struct {
 	writeMu sync.Mutex
 	nc      net.Conn // raw or tls
 	out     []byte
+	queued  bool // out holds what Queue took and nobody has sent
 	opened  bool // our stream is open: it can and must be closed
 
 	codec  xmpp.Codec
@@ -191,8 +192,47 @@ func (c *Conn) sendOpen(h xmpp.Header) error {
 // share segments, and no more memory than that.
 const maxWrite = 32 << 10
 
+// fresh empties c.out, except for what is queued.
+func (c *Conn) fresh() {
+	if !c.queued {
+		c.out = c.out[:0]
+	}
+}
+
+// Queue is WriteElements for one element that may wait for company: until
+// Flush, the next write, or until much has been collected. It is for relays,
+// which know when they have nothing more to pass on.
+func (c *Conn) Queue(d *exi.Doc) error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if c.closed.Load() {
+		return errClosed
+	}
+	c.fresh()
+	out, err := c.codec.AppendElement(c.out, d)
+	if err != nil {
+		return &xmpp.EncodeError{Err: err}
+	}
+	c.out, c.queued = out, true
+	if len(c.out) >= maxWrite {
+		return c.flush()
+	}
+	return nil
+}
+
+// Flush sends what Queue took.
+func (c *Conn) Flush() error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if !c.queued {
+		return nil
+	}
+	return c.flush()
+}
+
 // flush writes c.out with one write.
 func (c *Conn) flush() error {
+	c.queued = false
 	if err := c.raw.SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout)); err != nil {
 		return fmt.Errorf("tcp: writing: %w", err)
 	}
@@ -229,7 +269,7 @@ func (c *Conn) WriteElements(ds ...*exi.Doc) error {
 	if c.closed.Load() {
 		return errClosed
 	}
-	c.out = c.out[:0]
+	c.fresh()
 	for i, d := range ds {
 		var err error
 		if c.out, err = c.codec.AppendElement(c.out, d); err == nil {
@@ -279,9 +319,11 @@ func (c *Conn) sendClose() error {
 		return errClosed
 	}
 	var err error
-	if c.out, err = c.codec.AppendClose(c.out[:0]); err != nil {
+	c.fresh()
+	if c.out, err = c.codec.AppendClose(c.out); err != nil {
 		return err
 	}
+	c.queued = false
 	if err := c.raw.SetWriteDeadline(time.Now().Add(c.opts.CloseTime)); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ var ErrChannelBinding = errors.New("the server offers channel binding (-PLUS) on
 // through the terminator.
 func (t *Terminator) Check(ctx context.Context) error {
 	var d exi.Doc
-	conn, err := t.dial(ctx, nil, xmpp.Header{To: t.cfg.Domain, Version: "1.0"}, &d)
+	conn, _, err := t.dial(ctx, nil, xmpp.Header{To: t.cfg.Domain, Version: "1.0"}, &d)
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,12 @@ type link struct {
 	client *tcp.Conn
 	server *tcp.Conn
 	addr   net.Addr
-	via    entry
-	port   *compress.PortCodec // on the dedicated port
-	codec  agreedCodec         // nil on an XML stream
+
+	clientSide, serverSide *waiting // below both
+
+	via   entry
+	port  *compress.PortCodec // on the dedicated port
+	codec agreedCodec         // nil on an XML stream
 
 	account string // who logs in, as the client says; the server has checked it
 
@@ -57,6 +60,8 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone fun
 	if t.cfg.Rate > 0 {
 		nc = &slowed{Conn: nc, rate: t.cfg.Rate}
 	}
+	l.clientSide = &waiting{Conn: nc}
+	nc = l.clientSide
 	opts := tcp.Options{Limits: xmltext.Limits{Octets: beforeLogin, Depth: 16}}
 	if via == viaDirect {
 		hs, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
@@ -198,10 +203,11 @@ func (l *link) login(ctx context.Context) error {
 	dial, cancel := context.WithTimeout(ctx, l.t.cfg.Timeout)
 	defer cancel()
 	up := xmpp.Header{To: l.t.cfg.Domain, From: h.From, Lang: h.Lang, Version: "1.0"}
-	server, err := l.t.dial(dial, l.addr, up, &l.from)
+	server, side, err := l.t.dial(dial, l.addr, up, &l.from)
 	if err != nil {
 		return err
 	}
+	l.serverSide = side
 	if err := l.connected(server); err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ func (l *link) relay(done func()) {
 	l.out, l.doc, l.from = exi.Doc{}, exi.Doc{}, exi.Doc{}
 	var left atomic.Int32
 	left.Store(2)
+	// What came together goes on together: it is sent before more is waited for.
+	l.clientSide.before = func() { flush(l.server) }
+	l.serverSide.before = func() { flush(l.client) }
 	pass := func(dst, src *tcp.Conn, d *exi.Doc, count *atomic.Int64) {
 		l.end(dst, src, l.pump(dst, src, d, count))
 		if left.Add(-1) == 0 {
@@ -27,6 +30,27 @@ func (l *link) relay(done func()) {
 	}
 	go pass(l.client, l.server, &l.from, &l.t.down)
 	go pass(l.server, l.client, &l.doc, &l.t.up)
+}
+
+// flush sends what was queued for c.
+func flush(c *tcp.Conn) {
+	if c.Flush() != nil {
+		_ = c.Abort() // its reader ends, too, and says so
+	}
+}
+
+// waiting calls before ahead of each read, which may block.
+type waiting struct {
+	net.Conn
+	before func() // nil until stanzas are passed
+}
+
+// Read implements net.Conn.
+func (w *waiting) Read(p []byte) (int, error) {
+	if w.before != nil {
+		w.before()
+	}
+	return w.Conn.Read(p)
 }
 
 // largeDoc is the number of events beyond which a Doc is not kept: one large
@@ -42,7 +66,7 @@ func (l *link) pump(dst, src *tcp.Conn, d *exi.Doc, count *atomic.Int64) error {
 		if err := src.ReadElement(d); err != nil {
 			return err
 		}
-		err := dst.WriteElements(d)
+		err := dst.Queue(d)
 		var unfit *xmpp.EncodeError
 		if errors.As(err, &unfit) {
 			l.t.replaced.Add(1)

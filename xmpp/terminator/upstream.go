@@ -57,15 +57,17 @@ func (u Upstream) check() error {
 
 // dial connects to the server, opens the stream, sees to TLS, and reads the
 // features into d.
-func (t *Terminator) dial(ctx context.Context, client net.Addr, h xmpp.Header, d *exi.Doc) (*tcp.Conn, error) {
+func (t *Terminator) dial(ctx context.Context, client net.Addr, h xmpp.Header, d *exi.Doc) (*tcp.Conn, *waiting, error) {
 	u := t.cfg.Upstream
 	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("terminator: server: %w", err)
+		return nil, nil, fmt.Errorf("terminator: server: %w", err)
 	}
+	side := &waiting{Conn: nc}
+	nc = side
 	if u.Proxy {
 		if _, err := nc.Write(proxyHeader(client, nc.LocalAddr())); err != nil {
-			return nil, errors.Join(err, nc.Close())
+			return nil, nil, errors.Join(err, nc.Close())
 		}
 	}
 	name := u.Name
@@ -76,15 +78,15 @@ func (t *Terminator) dial(ctx context.Context, client net.Addr, h xmpp.Header, d
 	if u.Security == Direct {
 		layer := tls.Client(nc, tlsConfig)
 		if err := layer.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("terminator: TLS to the server: %w", err), nc.Close())
+			return nil, nil, errors.Join(fmt.Errorf("terminator: TLS to the server: %w", err), nc.Close())
 		}
 		nc = layer
 	}
 	conn := tcp.Client(nc, tcp.Options{})
 	if err := t.openUpstream(ctx, conn, h, d, tlsConfig); err != nil {
-		return nil, errors.Join(err, conn.Abort())
+		return nil, nil, errors.Join(err, conn.Abort())
 	}
-	return conn, nil
+	return conn, side, nil
 }
 
 func (t *Terminator) openUpstream(ctx context.Context, conn *tcp.Conn, h xmpp.Header, d *exi.Doc, c *tls.Config) error {
