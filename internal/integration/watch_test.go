@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -151,5 +152,46 @@ func TestSetJSON(t *testing.T) {
 	}
 	if d.Condition != "bad-request" || d.Results[0].Applied || len(d.Faults) != 1 || d.Faults[0].Parameter != "state" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestLoginAsksOnATerminal: the password is asked for and not shown.
+func TestLoginAsksOnATerminal(t *testing.T) {
+	t.Parallel()
+	s := peertest.Prosody(t)
+	o := newOperator(t)
+	cmd := exec.Command(binary, "login", s.JID("owner"), "--server", s.Addr, "--ca", s.CAFile)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+o.home, "POSTERN_ACCOUNT=")
+	screen, err := pty.Start(cmd)
+	if err != nil {
+		t.Skipf("no pseudo terminals here: %v", err)
+	}
+	defer screen.Close()
+	shown := &logBuffer{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		io.Copy(shown, screen)
+	}()
+	eventually(t, 10*time.Second, func() error {
+		if !strings.Contains(shown.String(), "Password of "+s.JID("owner")) {
+			return fmt.Errorf("the terminal shows %q", shown)
+		}
+		return nil
+	})
+	time.Sleep(50 * time.Millisecond) // the echo is switched off behind the question
+	if _, err := io.WriteString(screen, s.Password("owner")+"\r"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, shown)
+	}
+	screen.Close()
+	<-ended
+	if strings.Contains(shown.String(), s.Password("owner")) {
+		t.Errorf("the password is shown: %q", shown)
+	}
+	if r := o.postern(t, "read", s.JID("gateway")+"/nobody", "--timeout", "2s"); r.code != cli.ExitUnreachable {
+		t.Errorf("with the kept account: exit code %d: %s", r.code, r.err)
 	}
 }
