@@ -24,7 +24,7 @@ func withHistory(t *testing.T, change func(*Config), test func(*rig, *history.Hi
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		from := time.Date(2000, 1, 2, 23, 0, 10, 0, time.UTC)
-		time.Sleep(from.Sub(time.Now()))
+		time.Sleep(time.Until(from))
 		db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"), store.Options{})
 		if err != nil {
 			t.Fatal(err)

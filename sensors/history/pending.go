@@ -68,14 +68,6 @@ func (p *pending) dropFirst(n int) {
 	p.times, p.nums, p.quality = slices.Delete(p.times, 0, n), slices.Delete(p.nums, 0, n), slices.Delete(p.quality, 0, n)
 }
 
-// value returns sample i.
-func (p *pending) value(i int) drivers.Value {
-	if isText(p.series.Kind) {
-		return p.series.value(0, p.texts.list[p.nums[i]])
-	}
-	return p.series.value(p.nums[i], "")
-}
-
 // sort puts the samples in the order of their times: the clock may have been
 // set back.
 func (p *pending) sort() {
