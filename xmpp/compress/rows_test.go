@@ -271,3 +271,32 @@ func TestTraffic(t *testing.T) {
 		}
 	}
 }
+
+// A schema without an encoding declaration is UTF-8, and one that is not is
+// none.
+func Test0322R21_SchemasWithoutADeclarationAreUTF8(t *testing.T) {
+	l := newServer(t, nil).Library
+	text := "<schema xmlns='" + exi.NSXSD + "' targetNamespace='urn:example:größe'><element name='größe' type='string'/></schema>"
+	r, err := l.Upload([]byte(text))
+	if err != nil || r.NS != "urn:example:größe" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	s, err := l.Grammars([]Ref{r})
+	if err != nil || s.Elements[exi.N("urn:example:größe", "größe")] == nil {
+		t.Errorf("the element is not there: %v", err)
+	}
+	latin := strings.ReplaceAll(strings.ReplaceAll(text, "ö", "\xf6"), "ß", "\xdf")
+	if _, err := l.Upload([]byte(latin)); err == nil {
+		t.Error("octets that are no UTF-8 were taken")
+	}
+}
+
+// A constrained client needs no upload: what it proposes is installed.
+func Test0322R67_InstalledSchemasNeedNoUpload(t *testing.T) {
+	s := newServer(t, nil) // which takes no uploads
+	c := &Client{NoUpload: true}
+	switched(t, s, c)
+	if st := c.Status(); !st.On || len(st.Schemas) != len(s.Library.preinstalled()) {
+		t.Errorf("status %+v", st)
+	}
+}

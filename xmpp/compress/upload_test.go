@@ -213,6 +213,7 @@ func TestUploadedDocumentsWithHeaders(t *testing.T) {
 // All our schema files survive the way through EXI: they compile to the same
 // grammars.
 func TestOurSchemasSurviveUploadsInEXI(t *testing.T) {
+	packed, plain := 0, 0
 	for _, f := range schemas.Files() {
 		data, err := toEXI(f.Text, true)
 		if err != nil {
@@ -224,10 +225,15 @@ func TestOurSchemasSurviveUploadsInEXI(t *testing.T) {
 			t.Errorf("%s: %v", f.Name, err)
 			continue
 		}
+		packed, plain = packed+len(data), plain+len(f.Text)
 		if ns, err := targetNamespace(text); err != nil || ns != f.Namespace {
 			t.Errorf("%s: namespace %q, %v", f.Name, ns, err)
 		}
 	}
+	if packed > plain/2 {
+		t.Errorf("%d octets of text took %d in EXI", plain, packed)
+	}
+	t.Logf("%d octets of text take %d in EXI", plain, packed)
 }
 
 // A bomb in EXI, by DEFLATE or by repetition, is refused with little memory.
