@@ -64,11 +64,14 @@ func ejabberdLibs() (string, error) {
 }
 
 func (e *ejabberd) configure(s *Server) (err error) {
-	if e.ports, err = FreePorts(3); err != nil {
+	if e.ports, err = FreePorts(4); err != nil {
 		return err
 	}
 	s.Addr = loopback(e.ports[0])
 	s.DirectTLS = loopback(e.ports[1])
+	if len(s.opt.Components) > 0 {
+		s.Component = loopback(e.ports[3])
+	}
 	e.api = "http://" + loopback(e.ports[2]) + "/api/"
 	if err := os.MkdirAll(filepath.Join(s.Dir, "db"), 0o700); err != nil {
 		return fmt.Errorf("peertest: %w", err)
@@ -76,7 +79,8 @@ func (e *ejabberd) configure(s *Server) (err error) {
 	return writeTemplate(filepath.Join(s.Dir, "ejabberd.yml"), ejabberdConfig, map[string]any{
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": e.ports[0], "Direct": e.ports[1], "HTTP": e.ports[2],
 		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Debug": s.opt.LogDebug,
-		"Resume": int(s.opt.ResumeTimeout.Seconds()),
+		"Resume":     int(s.opt.ResumeTimeout.Seconds()),
+		"Components": s.opt.Components, "ComponentPort": e.ports[3], "ComponentSecret": ComponentSecret,
 	})
 }
 

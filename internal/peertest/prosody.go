@@ -31,15 +31,19 @@ func (p *prosody) command(s *Server) (*exec.Cmd, error) {
 }
 
 func (p *prosody) configure(s *Server) (err error) {
-	if p.ports, err = FreePorts(2); err != nil {
+	if p.ports, err = FreePorts(3); err != nil {
 		return err
 	}
 	s.Addr = loopback(p.ports[0])
 	s.DirectTLS = loopback(p.ports[1])
+	if len(s.opt.Components) > 0 {
+		s.Component = loopback(p.ports[2])
+	}
 	return writeTemplate(filepath.Join(s.Dir, "prosody.cfg.lua"), prosodyConfig, map[string]any{
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": p.ports[0], "Direct": p.ports[1], "Log": s.LogFile,
 		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Auth": s.authentication(), "Debug": s.opt.LogDebug, "ClientCerts": s.opt.ClientCerts,
-		"Resume": int(s.opt.ResumeTimeout.Seconds()),
+		"Resume":     int(s.opt.ResumeTimeout.Seconds()),
+		"Components": s.opt.Components, "ComponentPort": p.ports[2], "ComponentSecret": ComponentSecret,
 	})
 }
 

@@ -41,7 +41,13 @@ type Options struct {
 	ResumeTimeout time.Duration
 	// LogDebug writes the server's log at its most detailed level.
 	LogDebug bool
+	// Components are domains that external components may serve (XEP-0114),
+	// with the secret ComponentSecret at Server.Component.
+	Components []string
 }
+
+// ComponentSecret is what components share with a server.
+const ComponentSecret = "cs-0123456789abcdef"
 
 // Server is a running server. Its methods are for the goroutine of the test
 // that started it; the fields do not change once it runs.
@@ -50,6 +56,7 @@ type Server struct {
 	Domain    string // what comes after the @ of its accounts
 	Addr      string // host:port for STARTTLS
 	DirectTLS string // host:port for direct TLS (XEP-0368)
+	Component string // host:port for components, where Options name some
 	CAFile    string // PEM file of the authority that signed its certificate
 	CA        *CA
 	Dir       string // configuration, data and logs

@@ -185,6 +185,29 @@ func Test0324R65_AnOfflineDeviceIsToldWhenItReturns(t *testing.T) {
 	}
 }
 
+// A device that comes back at another address while a clearCache is on its way
+// to the old one is told at once.
+func TestClearCacheFollowsTheDevice(t *testing.T) {
+	l := claimedLab(t)
+	l.asks(canRead("owner@a.example", ">"), "<canReadResponse jid='owner@a.example' result='true'/>")
+	l.silent = true
+	l.rule(Rule{Subject: "other@b.example", Action: Read})
+	old := l.took()
+	l.silent = false
+	if _, err := l.give(xmpp.Presence, "", "thing@a.example/new", ""); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.took(); len(old) != 2 || len(s) != 1 || s[0].To.String() != "thing@a.example/new" {
+		t.Fatalf("%v, %v", old, s)
+	}
+	// The old one's failure changes nothing.
+	l.pass(31 * time.Second)
+	l.rule(Rule{Subject: "third@b.example", Action: Read})
+	if s := l.took(); len(s) == 0 || s[0].To.String() != "thing@a.example/new" {
+		t.Fatalf("%v", s)
+	}
+}
+
 func Test0324R25_RecommendationsFollowRules(t *testing.T) {
 	l := claimedLab(t)
 	r := l.rule(Rule{Subject: "other@b.example", Action: Read})

@@ -21,6 +21,7 @@ type contact struct {
 	Dirty uint64 `json:",omitempty"` // counts changes it has not acknowledged by clearing its cache; 0: none
 
 	busy     bool      // a clearCache is on its way
+	attempt  int       // counts them
 	next     time.Time // when to repeat it
 	nextTell time.Time // when to repeat other notices
 }
@@ -65,7 +66,8 @@ func (s *Server) seen(ctx context.Context, st *xmpp.Stanza) {
 		case gone:
 			return false
 		default:
-			c.Full, c.Asked, c.next, c.nextTell = full, c.Asked || asks, time.Time{}, time.Time{}
+			// What is on its way to where the device was does not count any more.
+			c.Full, c.Asked, c.next, c.nextTell, c.busy = full, c.Asked || asks, time.Time{}, time.Time{}, c.busy && c.Full == full
 		}
 		return true
 	})
@@ -238,6 +240,7 @@ func (s *Server) pushClear(ctx context.Context, bare string, now time.Time) {
 			return false
 		}
 		c.busy, start = true, true
+		c.attempt++
 		d = *c
 		return true
 	})
@@ -249,6 +252,9 @@ func (s *Server) pushClear(ctx context.Context, bare string, now time.Time) {
 	s.ask(ctx, to, clearCache{}, noticeTimeout, func(err error) {
 		changed := false
 		cerr := s.changeContact(bare, false, func(c *contact) bool {
+			if c.attempt != d.attempt || c.Full != d.Full {
+				return false // the device has moved, and was asked again
+			}
 			c.busy = false
 			switch {
 			case err == nil && c.Dirty == d.Dirty:
@@ -257,7 +263,7 @@ func (s *Server) pushClear(ctx context.Context, bare string, now time.Time) {
 				changed = true
 			default:
 				c.next = s.cfg.Now().Add(retryAfter)
-				if away(err) && !errors.Is(err, context.DeadlineExceeded) && c.Full == d.Full {
+				if away(err) && !errors.Is(err, context.DeadlineExceeded) {
 					c.Full = "" // until it shows up again
 				}
 			}
