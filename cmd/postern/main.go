@@ -34,6 +34,7 @@ func commands() []command {
 		{"check", gw, "check a configuration and show everything that is wrong", daemon.Check},
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
+		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},

@@ -249,7 +249,8 @@ func (g *Gateway) legacy() bool {
 // doorHandlers serve the local door.
 func (g *Gateway) doorHandlers() map[string]local.Handler {
 	return map[string]local.Handler{
-		"GET /v1/status": func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
+		"GET /v1/status":   func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
+		"POST /v1/explain": g.explain,
 	}
 }
 

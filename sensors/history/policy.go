@@ -6,6 +6,7 @@ import (
 
 	"postern/drivers"
 	"postern/internal/live"
+	"postern/internal/node"
 )
 
 // Policy says which readings of a field are worth keeping. The zero Policy
@@ -85,4 +86,24 @@ func (p *Policy) maxAge(of time.Duration) time.Duration {
 		return of + p.Max
 	}
 	return of + p.Min
+}
+
+// Decision is what the history made of a field's last reading.
+type Decision struct {
+	Policy  Policy
+	Last    time.Time // the last reading, kept or not; zero for none
+	Kept    time.Time // the last one kept
+	Value   drivers.Value
+	Skipped bool // the last reading was too like the one kept
+}
+
+// Decision tells what the history made of the last reading of a field.
+func (h *History) Decision(ref node.Ref, name string) Decision {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := Decision{Policy: h.cfg.Policy(ref, name)}
+	if r := h.last[field{ref, name}]; r != nil {
+		d.Last, d.Kept, d.Value, d.Skipped = r.seen, r.kept, r.v, r.kept.Before(r.seen)
+	}
+	return d
 }
