@@ -5,7 +5,7 @@ package exisession
 import (
 	"bufio"
 	"bytes"
-	"compress/zlib"
+	"compress/flate"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -178,9 +178,13 @@ func parse(lines []string) (docs []*exi.Doc, raw int, err error) {
 	return docs, raw, nil
 }
 
+// zlibHeader is the length of what a zlib stream has in front of DEFLATE. The
+// checksum at its end never comes: the stream goes on.
+const zlibHeader = 2
+
 func zlibSize(lines []string) (int, error) {
 	var buf bytes.Buffer
-	w, err := zlib.NewWriterLevel(&buf, zlib.BestCompression)
+	w, err := flate.NewWriter(&buf, flate.BestCompression)
 	if err != nil {
 		return 0, err
 	}
@@ -192,7 +196,7 @@ func zlibSize(lines []string) (int, error) {
 			return 0, err
 		}
 	}
-	return buf.Len(), nil
+	return zlibHeader + buf.Len(), nil
 }
 
 // exiSize encodes the stanzas and reads them back.
