@@ -96,6 +96,10 @@ func incoming(t testing.TB, kind xmpp.StanzaKind, typ, from, inner string) xmpp.
 	var d exi.Doc
 	st := xmpp.Stanza{Kind: kind, Type: typ, ID: "i", From: jid.MustParse(from), Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
 		if inner != "" {
+			if strings.Contains(inner, " xmlns=") {
+				d.AppendElement(element(t, inner))
+				return
+			}
 			i := strings.IndexAny(inner, " />")
 			d.AppendElement(element(t, inner[:i]+" xmlns='"+ns+"'"+inner[i:]))
 		}

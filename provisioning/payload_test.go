@@ -124,7 +124,7 @@ func check(t *testing.T, cases map[string]bool) {
 	t.Helper()
 	for op, want := range cases {
 		s := search(t, op)
-		if got := s.Ops[0].Matches(searched); got != want {
+		if got := s.Compile().Matches(IndexTags(searched)); got != want {
 			t.Errorf("%s: %v", op, got)
 		}
 	}
@@ -249,9 +249,7 @@ func FuzzPayloads(f *testing.F) {
 			}
 		}
 		if s, err := ParseSearch(c); err == nil {
-			for i := range s.Ops {
-				s.Ops[i].Matches(searched)
-			}
+			s.Compile().Matches(IndexTags(searched))
 			if back, err := ParseSearch(element(t, written(t, s))); err != nil || len(back.Ops) != len(s.Ops) {
 				t.Fatalf("%v became %v, %v", s, back, err)
 			}

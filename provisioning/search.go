@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"cmp"
 	"math"
 	"strings"
 
@@ -212,26 +213,81 @@ func (o *Op) operand(k exi.Cursor, name exi.Name) (string, error) {
 	return strings.Clone(s), nil
 }
 
-// Matches reports whether the operator holds for a thing's tags. A tag that is
-// missing, or of the other kind, is no hit, also for NEq and NRange (0347-R41,
-// R47, D18); an operator on KEY never holds (0347-R42).
-func (o *Op) Matches(tags []Tag) bool {
-	if strings.EqualFold(o.Tag, KeyTag) {
-		return false
+// Index is a thing's tags prepared for searches. KEY is not in it.
+type Index []indexed
+
+type indexed struct {
+	name    string // folded
+	numeric bool
+	f       float64
+	s       string
+}
+
+// IndexTags prepares tags.
+func IndexTags(tags []Tag) Index {
+	ix := make(Index, 0, len(tags))
+	for _, t := range tags {
+		e := indexed{name: FoldTag(t.Name), numeric: t.Numeric, s: t.Value}
+		if e.name == KeyTag {
+			continue
+		}
+		if t.Numeric {
+			e.f = t.Float()
+		}
+		ix = append(ix, e)
 	}
-	for i := range tags {
-		t := &tags[i]
-		if t.Numeric == o.Numeric && strings.EqualFold(t.Name, o.Tag) {
+	return ix
+}
+
+// Query is a prepared search.
+type Query []query
+
+type query struct {
+	Op
+	name     string // folded
+	v        float64
+	min, max float64
+}
+
+// Compile prepares the operators of a search that was parsed.
+func (s *Search) Compile() Query {
+	q := make(Query, len(s.Ops))
+	for i, o := range s.Ops {
+		q[i] = query{Op: o, name: FoldTag(o.Tag), v: number(o.Value), min: number(o.Min), max: number(o.Max)}
+	}
+	return q
+}
+
+func number(s string) float64 {
+	f, _ := exi.Str(s).Float64()
+	return f
+}
+
+// Matches reports whether all operators hold for a thing (0347-R40). A tag
+// that is missing, or of the other kind, is no hit, also for NEq and NRange
+// (0347-R41, R47, D18); an operator on KEY never holds (0347-R42).
+func (q Query) Matches(ix Index) bool {
+	for i := range q {
+		if !q[i].matches(ix) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *query) matches(ix Index) bool {
+	for i := range ix {
+		if t := &ix[i]; t.numeric == o.Numeric && t.name == o.name {
 			if o.Numeric {
-				return o.number(t.Float())
+				return o.number(t.f)
 			}
-			return o.str(t.Value)
+			return o.str(t.s)
 		}
 	}
 	return false
 }
 
-func (o *Op) str(s string) bool {
+func (o *query) str(s string) bool {
 	switch o.Compare {
 	case Mask:
 		return maskMatches(s, o.Value, o.Wildcard)
@@ -242,22 +298,11 @@ func (o *Op) str(s string) bool {
 	return o.holds(strings.Compare(s, o.Value))
 }
 
-func (o *Op) number(f float64) bool {
+func (o *query) number(f float64) bool {
 	if o.Compare == Range || o.Compare == NRange {
-		return o.inRange(order(f, o.Min), order(f, o.Max))
+		return o.inRange(cmp.Compare(f, o.min), cmp.Compare(f, o.max))
 	}
-	return o.holds(order(f, o.Value))
-}
-
-func order(f float64, s string) int {
-	g, _ := exi.Str(s).Float64()
-	switch {
-	case f < g:
-		return -1
-	case f > g:
-		return 1
-	}
-	return 0
+	return o.holds(cmp.Compare(f, o.v))
 }
 
 func (o *Op) holds(order int) bool {

@@ -175,7 +175,7 @@ func TestComponentOfRealServers(t *testing.T) {
 			svc, stop = serve()
 			defer stop()
 			eventually(t, "everybody is back", func() bool {
-				return owner.State().Phase == xmpp.Online && things.session.State().Phase == xmpp.Online
+				return owner.State().Phase == xmpp.Online && stranger.State().Phase == xmpp.Online && things.session.State().Phase == xmpp.Online
 			})
 			if rules := svc.Rules(""); len(rules) != 1 {
 				t.Errorf("%v", rules)

@@ -34,6 +34,8 @@ type record struct {
 	Claim     []byte `json:",omitempty"` // digest of the tags that claim it
 	TellOwner bool   `json:",omitempty"` // the thing does not know yet that it was claimed
 	TellGone  bool   `json:",omitempty"` // the thing does not know yet that it was removed
+
+	ix provisioning.Index // of what is listed
 }
 
 func keyOf(bare string, r provisioning.Ref) string {
@@ -163,6 +165,7 @@ func (s *Server) index(old, now *record, sorted bool) {
 	if !now.isListed() {
 		return
 	}
+	now.ix = provisioning.IndexTags(now.Tags)
 	if !sorted {
 		s.listed = append(s.listed, now)
 		return

@@ -63,13 +63,14 @@ type Limits struct {
 	PerJID        int // nodes of one address; 5,000
 	ClaimsJID     int // claims of one account in a minute; 10
 	ClaimsDomain  int // claims of one domain's accounts in a minute; 100
+	Searches      int // of one account in a minute; 120
 	RulesPerThing int // 256
 	Questions     int // open ones of one device; 32
 	Devices       int // that ask the provisioning server; 200,000
 }
 
 func (l Limits) withDefaults() Limits {
-	for p, n := range map[*int]int{&l.Things: 200_000, &l.PerJID: 5000, &l.ClaimsJID: 10, &l.ClaimsDomain: 100,
+	for p, n := range map[*int]int{&l.Things: 200_000, &l.PerJID: 5000, &l.ClaimsJID: 10, &l.ClaimsDomain: 100, &l.Searches: 120,
 		&l.RulesPerThing: 256, &l.Questions: 32, &l.Devices: 200_000} {
 		if *p == 0 {
 			*p = n
@@ -109,6 +110,7 @@ type Server struct {
 	asks   asks
 	byAcct limiter
 	byDom  limiter
+	finds  limiter
 }
 
 // New loads the state.
@@ -125,7 +127,7 @@ func New(cfg Config) (*Server, error) {
 	if s.cfg.MinKeyBits == 0 {
 		s.cfg.MinKeyBits = 64
 	}
-	s.byAcct, s.byDom = newLimiter(s.lim.ClaimsJID), newLimiter(s.lim.ClaimsDomain)
+	s.byAcct, s.byDom, s.finds = newLimiter(s.lim.ClaimsJID), newLimiter(s.lim.ClaimsDomain), newLimiter(s.lim.Searches)
 	var err error
 	if s.addr, err = jid.New("", cfg.Domain, ""); err != nil {
 		return nil, fmt.Errorf("registry: domain %q: %w", cfg.Domain, err)

@@ -302,11 +302,15 @@ func (s *Server) release(n provisioning.Notice, owner string) (ok bool, err erro
 	return true, s.dropRules(old.JID)
 }
 
-// search finds things (XEP-0347 §3.14) for anybody (0347-R66).
+// search finds things (XEP-0347 §3.14) for anybody (0347-R66), not too often:
+// each looks at everything that is listed.
 func (s *Server) search(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
 	q, err := provisioning.ParseSearch(st.Child())
 	if err != nil {
 		return nil, err
+	}
+	if !s.finds.allow(st.From.Bare().String(), s.cfg.Now()) {
+		return nil, xmpp.NewError(xmpp.ResourceConstraint, "too many searches: wait a minute")
 	}
 	return s.find(q), nil
 }
@@ -325,13 +329,10 @@ func (s *Server) find(q provisioning.Search) provisioning.Found {
 	var f provisioning.Found
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	skip := q.Offset
-next:
+	skip, query := q.Offset, q.Compile()
 	for _, r := range s.listed {
-		for i := range q.Ops {
-			if !q.Ops[i].Matches(r.Tags) {
-				continue next
-			}
+		if !query.Matches(r.ix) {
+			continue
 		}
 		if skip > 0 {
 			skip--
