@@ -40,6 +40,7 @@ type History struct {
 	buf     group     // not committed
 	flying  group     // being committed; still shown to readers
 	count   int       // samples in buf
+	oldest  int64     // instant of the first sample in buf or flying, ms; later than any where there is none
 	since   time.Time // when the oldest of buf came
 	last    map[field]*recent
 	waiting []undated // until the clock is sane
@@ -70,7 +71,7 @@ func Open(cfg Config) (*History, error) {
 	h := &History{
 		cfg: cfg, urgent: make(chan struct{}, 1), alarms: alarmsMost,
 		fields: make(map[field][]*series), byID: make(map[uint32]*series),
-		buf: make(group), last: make(map[field]*recent),
+		buf: make(group), oldest: forever, last: make(map[field]*recent),
 	}
 	return h, cfg.DB.View(h.load)
 }
@@ -242,7 +243,9 @@ func (h *History) put(f field, rd live.Reading, now time.Time) {
 	if h.count >= 2*h.cfg.Pending {
 		h.shed()
 	}
-	h.buf.of(s).add(rd.Time.UnixMilli(), rd.Value, rd.Quality)
+	ms := rd.Time.UnixMilli()
+	h.oldest = min(h.oldest, ms)
+	h.buf.of(s).add(ms, rd.Value, rd.Quality)
 	h.count++
 	h.stats.Samples++
 }
@@ -391,6 +394,9 @@ func (h *History) land() error {
 		h.takeBack(g, fresh, since)
 		h.stats.Err = err
 		return err
+	}
+	if h.count == 0 { // else it is too early, which does no harm
+		h.oldest = forever
 	}
 	h.stats.Err, h.stats.LastCommit = nil, h.cfg.Now()
 	return nil

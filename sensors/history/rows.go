@@ -41,13 +41,7 @@ func (h *History) Rows(ref node.Ref, name string, p Period, from, to time.Time) 
 func (h *History) first() int64 {
 	first := h.cfg.Now().UnixMilli()
 	h.mu.Lock()
-	for _, g := range [...]group{h.flying, h.buf} {
-		for _, p := range g {
-			if len(p.times) > 0 {
-				first = min(first, slices.Min(p.times))
-			}
-		}
-	}
+	first = min(first, h.oldest)
 	h.mu.Unlock()
 	// A store that cannot be read shows when its records are read.
 	_ = h.cfg.DB.View(func(tx *store.Tx) error {
