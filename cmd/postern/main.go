@@ -39,6 +39,7 @@ func commands() []command {
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
+		{"plot", op, "draw what the readings of a thing were", cli.Plot},
 		{"hub", hub, "an XMPP server for one small site, and its accounts", daemon.Hub},
 		{"terminator", hub, "put EXI in front of a stock XMPP server", daemon.Terminator},
 		{"exi", more, "turn XML into EXI and back, show the bits of a stream", exiCommand},

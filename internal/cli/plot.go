@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"postern/internal/cli/thing"
+	"postern/internal/live"
+)
+
+const plotHelp = `Usage: postern plot JID [flags]
+
+Draws what fields of a thing were, one picture for each field: numbers as
+lines, booleans as steps between 0 and 1. Where a value is missing the line
+ends.
+
+  postern plot gateway@site.example --node climate --field temperature
+  postern plot gateway@site.example --field temperature --from 7d --type historicalHour
+  postern plot gateway@site.example --node climate --csv climate.csv
+
+  --from T, --to T   the time to show, as in postern read (the last 24 h)
+  --node, --source, --field, --type    as in postern read
+  --csv FILE         write the values as CSV instead, - for standard output
+  --svg FILE         write the picture of one field as SVG instead
+` + commonHelp
+
+// Plot draws the past of fields.
+func Plot(ctx context.Context, e Env, args []string) int {
+	return e.finish("plot", e.plot(ctx, args))
+}
+
+func (e *Env) plot(ctx context.Context, args []string) error {
+	var opt common
+	sel := selection{}
+	fs := newFlags("plot", plotHelp)
+	csvFile, svgFile := "", ""
+	fs.StringVar(&csvFile, "csv", "", "")
+	fs.StringVar(&svgFile, "svg", "", "")
+	t, err := e.readArgs(fs, &opt, &sel, args)
+	if err == errHelp {
+		return nil
+	}
+	if err == nil && sel.from == "" {
+		sel.from = "24h"
+		t.req, err = sel.request()
+	}
+	if err == nil {
+		err = e.target(&t, opt)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, opt.timeout)
+	defer cancel()
+	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	full, err := c.find(c.alive, t.account, t.jid)
+	if err != nil {
+		return err
+	}
+	res, err := c.things.Read(c.alive, full, t.req)
+	if err != nil {
+		return c.refusal(t.account, t.jid, err)
+	}
+	if err := writeFailures(e.Stderr, res.Failures); err != nil {
+		return err
+	}
+	return e.showCurves(res.Fields, csvFile, svgFile)
+}
+
+// showCurves writes the values in the form that was asked for.
+func (e *Env) showCurves(fields []thing.Field, csvFile, svgFile string) error {
+	if csvFile != "" {
+		return e.toFile(csvFile, func(w io.Writer) error { return writeCSV(w, fields) })
+	}
+	curves := curvesOf(fields)
+	if len(curves) == 0 {
+		fmt.Fprintln(e.Stderr, "There is nothing to draw in that time.")
+		return nil
+	}
+	if svgFile != "" {
+		if len(curves) > 1 {
+			return usagef("--svg draws one field, and this is %d; choose it with --node and --field", len(curves))
+		}
+		return e.toFile(svgFile, func(w io.Writer) error { return writeSVG(w, &curves[0]) })
+	}
+	columns := 80
+	if e.OutTerminal != nil {
+		if _, w, ok := e.OutTerminal(); ok && w >= 40 {
+			columns = w
+		}
+	}
+	for i := range curves {
+		if i > 0 {
+			fmt.Fprintln(e.Stdout)
+		}
+		if err := drawCurve(e.Stdout, &curves[i], columns, 12); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toFile writes a file, or standard output for -.
+func (e *Env) toFile(path string, write func(io.Writer) error) error {
+	if path == "-" {
+		return write(e.Stdout)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// curve is the past of one field.
+type curve struct {
+	node, field, unit string
+	points            []dot
+}
+
+// dot is a value; gap says that none is known from here on.
+type dot struct {
+	at   time.Time
+	v    float64
+	text string
+	gap  bool
+}
+
+// curvesOf sorts values into curves; texts cannot be drawn and are left out.
+func curvesOf(fields []thing.Field) []curve {
+	var all []curve
+	index := map[[4]string]int{}
+	for i := range fields {
+		f := &fields[i]
+		at, err := parseStamp(f.Time, time.Local)
+		v, ok := plotValue(f)
+		if err != nil || !ok {
+			continue
+		}
+		key := [4]string{f.Node.Source, f.Node.ID, f.Name, f.Unit}
+		n, known := index[key]
+		if !known {
+			n = len(all)
+			index[key] = n
+			all = append(all, curve{node: f.Node.ID, field: f.Name, unit: f.Unit})
+		}
+		bad := f.Quality&(live.Missing|live.Error) != 0
+		all[n].points = append(all[n].points, dot{at, v, f.Value, bad})
+	}
+	for i := range all {
+		slices.SortStableFunc(all[i].points, func(a, b dot) int { return a.at.Compare(b.at) })
+	}
+	return slices.DeleteFunc(all, func(c curve) bool {
+		return !slices.ContainsFunc(c.points, func(d dot) bool { return !d.gap })
+	})
+}
+
+func plotValue(f *thing.Field) (float64, bool) {
+	switch f.Kind {
+	case "boolean":
+		if f.Value == "true" || f.Value == "1" {
+			return 1, true
+		}
+		return 0, true
+	case "numeric", "int", "long":
+		v, err := strconv.ParseFloat(f.Value, 64)
+		return v, err == nil && v-v == 0 // neither NaN nor infinite
+	}
+	return 0, false
+}
+
+func writeCSV(w io.Writer, fields []thing.Field) error {
+	c := csv.NewWriter(w)
+	if err := c.Write([]string{"time", "node", "field", "value", "unit", "quality"}); err != nil {
+		return err
+	}
+	for i := range fields {
+		f := &fields[i]
+		value := f.Value
+		if f.Quality&live.Missing != 0 {
+			value = "" // the last one known is no value of that time
+		}
+		if err := c.Write([]string{f.Time, f.Node.ID, f.Name, value, f.Unit, f.Quality.String()}); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}

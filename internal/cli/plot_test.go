@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/cli/thing"
+	"postern/internal/live"
+	"postern/internal/node"
+)
+
+func plotted(name, kind string, values ...string) (all []thing.Field) {
+	for i, v := range values {
+		q := live.AutomaticReadout
+		if v == "missing" {
+			v, q = "0", live.Missing
+		}
+		all = append(all, thing.Field{Node: node.Ref{ID: "n<1>"}, Name: name, Kind: kind, Value: v, Unit: "°C", Quality: q,
+			Time: time.Date(2026, 3, 1, 0, i, 0, 0, time.UTC).Format(time.RFC3339)})
+	}
+	return all
+}
+
+// A rising line goes from the bottom left to the top right; its labels are the
+// values as sent.
+func TestDrawCurve(t *testing.T) {
+	cs := curvesOf(plotted("t", "numeric", "1.50", "2.50", "3.50"))
+	if len(cs) != 1 {
+		t.Fatalf("%+v", cs)
+	}
+	var b bytes.Buffer
+	if err := drawCurve(&b, &cs[0], 27, 5); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if lines[0] != "n<1> t: min 1.50, max 3.50, last 3.50 °C" || !strings.HasPrefix(lines[1], "3.50 ┤") || !strings.HasPrefix(lines[5], "1.50 ┤") {
+		t.Fatalf("%s", b.String())
+	}
+	left := func(s string) int { // column of the first point
+		r := []rune(s)
+		for i, c := range r {
+			if c >= 0x2800 && c < 0x2900 {
+				return i
+			}
+		}
+		return -1
+	}
+	for i := 1; i < 5; i++ {
+		if left(lines[i]) <= left(lines[i+1]) {
+			t.Errorf("the line does not rise:\n%s", b.String())
+		}
+	}
+	if left(lines[5]) != 6 || len([]rune(lines[1])) != 26 {
+		t.Errorf("the line does not go from edge to edge (%d, %d):\n%s", left(lines[5]), len([]rune(lines[1])), b.String())
+	}
+}
+
+// Whatever a thing sends can be drawn or is left out.
+func TestDrawAnything(t *testing.T) {
+	for _, vs := range [][]string{
+		{"1"}, {"1", "1"}, {"missing"}, {"1", "missing", "2"}, {"1e308", "-1e308"}, {"NaN", "1"}, {"INF"}, {"x"},
+		{"9999999999999999999999999999999999999999999999", "1"},
+	} {
+		for _, c := range curvesOf(plotted("t\x1b[31m", "numeric", vs...)) {
+			for _, w := range []int{40, 80, 300} {
+				var b bytes.Buffer
+				if err := drawCurve(&b, &c, w, 12); err != nil || strings.Contains(b.String(), "\x1b") {
+					t.Errorf("%v: %v\n%s", vs, err, b.String())
+				}
+			}
+		}
+	}
+	if cs := curvesOf(append(plotted("door", "boolean", "true", "false", "1"), plotted("mode", "enum", "a")...)); len(cs) != 1 || cs[0].points[0].v != 1 || cs[0].points[1].v != 0 {
+		t.Errorf("%+v", cs)
+	}
+}
+
+// A gap ends the line; the file is XML whatever the names are.
+func TestWriteSVG(t *testing.T) {
+	cs := curvesOf(plotted("a & b", "numeric", "1", "2", "missing", "3", "4"))
+	var b bytes.Buffer
+	if err := writeSVG(&b, &cs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "<polyline"); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+	d := xml.NewDecoder(&b)
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// CSV has every value as sent; a missing one is empty, not its last value.
+func TestWriteCSV(t *testing.T) {
+	var b bytes.Buffer
+	if err := writeCSV(&b, plotted("t, x", "numeric", "1.50", "missing")); err != nil {
+		t.Fatal(err)
+	}
+	want := "time,node,field,value,unit,quality\n2026-03-01T00:00:00Z,n<1>,\"t, x\",1.50,°C,automaticReadout\n2026-03-01T00:01:00Z,n<1>,\"t, x\",,°C,missing\n"
+	if b.String() != want {
+		t.Errorf("%q", b.String())
+	}
+}
