@@ -81,7 +81,7 @@ func (c Code) URI() string {
 }
 
 // ErrCode says that a text is no claim code.
-var ErrCode = errors.New("not a claim code: it begins with IoTDisco; or iotdisco:")
+var ErrCode = errors.New("not a claim code, which begins with IoTDisco; or iotdisco")
 
 // maxCode bounds a code: 64 tags of the greatest length, escaped.
 const maxCode = 64 << 10

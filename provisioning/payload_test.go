@@ -34,7 +34,6 @@ func written(t testing.TB, p xmpp.Payload) string {
 }
 
 func disc(s string) string { return strings.Replace(s, ">", " xmlns='"+NSDiscovery+"'>", 1) }
-func prov(s string) string { return strings.Replace(s, ">", " xmlns='"+NS+"'>", 1) }
 
 // Each payload reads back as it was written.
 func TestPayloadsReadBack(t *testing.T) {

@@ -7,6 +7,12 @@
 // What a daemon does: New with the store, then SetSender, then Run beside the
 // transport. The operator's commands call Rules, AddRule, RemoveRule, May,
 // Questions and Decide through the local door.
+//
+// Claims are what a stranger would try. With the limits that Limits gives, all
+// accounts of a domain together have 100 tries in a minute; a KEY has at least
+// 64 bits, and those that package provisioning makes have 160. Half of 2^64
+// takes 1.7 × 10^11 years then. A claim is looked up by a keyed digest, so an
+// answer's time tells nothing about how near a guess was.
 package registry
 
 import (

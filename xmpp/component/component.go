@@ -103,6 +103,9 @@ func (c *Client) Run(ctx context.Context) error {
 		wait := pause + time.Duration(rand.Int64N(int64(pause)))
 		if mustMend(err) {
 			wait = c.cfg.Held
+			if errors.Is(err, &xmpp.StreamError{Condition: "conflict"}) {
+				wait = min(wait, 30*time.Second) // perhaps our own broken connection, which the server still holds
+			}
 			c.log.Error("the server refuses the component: check its domain and secret", "domain", c.cfg.Domain, "err", err, "retry", wait)
 		} else {
 			c.log.Warn("the component is not connected", "err", err, "retry", wait)

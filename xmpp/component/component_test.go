@@ -19,7 +19,7 @@ import (
 )
 
 // The vectors of the digest of XEP-0114; the second id has to be unescaped.
-func TestProof(t *testing.T) {
+func Test0114R05_Proof(t *testing.T) {
 	for _, c := range [][3]string{
 		{"3BF96D32", "test", "aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e"},
 		{"a&b<1", "pässwörd", "652eb324bcde12b23d927650046da272503e6582"},
@@ -118,7 +118,7 @@ func (s *stub) shake() {
 	s.says("<handshake/>")
 }
 
-func TestStanzasChangeTheirNamespace(t *testing.T) {
+func Test0114R01R04R07R15_Stream(t *testing.T) {
 	got := make(chan string, 4)
 	mux := new(xmpp.Mux)
 	ping.Register(mux)
@@ -170,7 +170,7 @@ func TestStanzasChangeTheirNamespace(t *testing.T) {
 	}
 }
 
-func TestItConnectsAgain(t *testing.T) {
+func Test0114R14_ItConnectsAgain(t *testing.T) {
 	_, accept, online := open(t, new(xmpp.Mux))
 	for range 3 {
 		s := accept()
@@ -185,7 +185,7 @@ func TestItConnectsAgain(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreHeld(t *testing.T) {
+func Test0114R14_RefusalsAreHeld(t *testing.T) {
 	for _, condition := range []string{"not-authorized", "host-unknown", "conflict", "invalid-namespace"} {
 		_, accept, _ := open(t, new(xmpp.Mux))
 		s := accept()
