@@ -69,6 +69,9 @@ func (e *Env) watch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if sel.from+sel.to != "" {
+		return usagef("watch shows the present; postern read and plot take --from and --to")
+	}
 	if w.interval < minInterval || w.count < 0 {
 		return usagef("--interval must be at least %v and --count not below 0", minInterval)
 	}
