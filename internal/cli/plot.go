@@ -21,7 +21,7 @@ lines, booleans as steps between 0 and 1. Where a value is missing the line
 ends.
 
   postern plot gateway@site.example --node climate --field temperature
-  postern plot gateway@site.example --field temperature --from 7d --type historicalHour
+  postern plot gateway@site.example --from 7d --type historicalHour
   postern plot gateway@site.example --node climate --csv climate.csv
 
   --from T, --to T   the time to show, as in postern read (the last 24 h)
