@@ -67,7 +67,7 @@ func (l *accessLab) read(r node.Request) node.Decision {
 
 func (l *accessLab) asked() int { a, _ := l.w.took(); return len(a) }
 
-func Test0324R29_TheQuestionSaysWhatWasAskedFor(t *testing.T) {
+func Test0324R19R29_TheQuestionSaysWhatWasAskedFor(t *testing.T) {
 	l := newAccess(t)
 	l.w.answer = allow(">")
 	r := request
@@ -82,7 +82,7 @@ func Test0324R29_TheQuestionSaysWhatWasAskedFor(t *testing.T) {
 	}
 }
 
-func Test0324R35_ControlNamesParameters(t *testing.T) {
+func Test0324R35R36_ControlNamesParameters(t *testing.T) {
 	l := newAccess(t)
 	l.w.answer = says("<canControlResponse jid='friend@b.example' result='true'><node nodeId='n1'/><parameter name='P'/><parameter name='Q'/></canControlResponse>")
 	d, err := l.CanControl(context.Background(), node.Request{Bare: requester, Nodes: []Ref{{ID: "n1"}, {ID: "n2"}}, Parameters: []string{"P", "R"}})
