@@ -196,15 +196,11 @@ func (db *DB) compact(path string, o Options) error {
 		return nil
 	}
 	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	dst, err := openFile(tmp, o.LockTimeout, false)
+	dst, err := db.compacted(tmp, o)
 	if err != nil {
-		return err
-	}
-	if err := bolt.Compact(dst, db.b, 1<<20); err != nil {
-		return errors.Join(err, dst.Close(), os.Remove(tmp))
+		// A disk without room for a second file is no reason not to start.
+		o.Logger.Warn("the store cannot be compacted: going on with it as it is", "path", path, "err", err)
+		return nil
 	}
 	// The old file stays locked until the new one has its name.
 	if err := install(dst, tmp, path); err != nil {
@@ -218,6 +214,21 @@ func (db *DB) compact(path string, o Options) error {
 	}
 	o.Logger.Info("the store was compacted", "path", path, "octets", size, "free", free)
 	return nil
+}
+
+// compacted copies the store into a new file. After an error there is none.
+func (db *DB) compacted(tmp string, o Options) (*bolt.DB, error) {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	dst, err := openFile(tmp, o.LockTimeout, false)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(tmp))
+	}
+	if err := bolt.Compact(dst, db.b, 1<<20); err != nil {
+		return nil, errors.Join(err, dst.Close(), os.Remove(tmp))
+	}
+	return dst, nil
 }
 
 // Compact writes what the store holds into a new file at path, without the
