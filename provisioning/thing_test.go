@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,9 +206,10 @@ func TestWhatTheRegistryAnswers(t *testing.T) {
 	db := openStore(t, "")
 	synctest.Test(t, func(t *testing.T) {
 		l := newThing(t, db, func(c *ThingConfig) { c.Nodes = c.Nodes[:1] })
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		l.w.answer = func(_, xml string) (string, error) {
-			if away {
+			if away.Load() {
 				return "", xmpp.NewError(xmpp.RemoteServerNotFound, "")
 			}
 			if strings.HasPrefix(xml, "<update") {
@@ -222,7 +224,7 @@ func TestWhatTheRegistryAnswers(t *testing.T) {
 		if asked, _ := l.w.took(); len(asked) < 3 || len(asked) > 8 {
 			t.Errorf("%d attempts in 4 minutes", len(asked))
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
 		if c, _ := l.Claim(Ref{}); c.Owner != "owner@a.example" || !c.Removed { // 0347-R30
