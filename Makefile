@@ -25,6 +25,9 @@ bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
 bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 	@.ci/bench-peers
 
+hil: ## drivers on the buses of a real kernel, in QEMU (fetches Debian packages the first time)
+	@board/hil/run.sh
+
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz
 
@@ -43,4 +46,4 @@ clean: ## what the targets above left behind
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench bench-exi bench-peers fuzz lint cross generate clean help
+.PHONY: build demo test race bench bench-exi bench-peers hil fuzz lint cross generate clean help
