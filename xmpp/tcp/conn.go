@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -332,9 +331,7 @@ func (c *Conn) sendClose() error {
 	return err
 }
 
-// awaitEnd waits for the peer's end of the stream (RFC 6120 §4.4). What cannot
-// be read as a stream any more is thrown away: closing with octets unread would
-// reset the connection, and the peer would not get to see the stream error.
+// awaitEnd waits for the peer's end of the stream (RFC 6120 §4.4).
 func (c *Conn) awaitEnd() {
 	if c.raw.SetReadDeadline(time.Now().Add(c.opts.CloseTime)) != nil {
 		return
@@ -343,10 +340,6 @@ func (c *Conn) awaitEnd() {
 	for {
 		c.readMu.Lock()
 		err := c.readElement(&d)
-		var fault *xmpp.StreamError
-		if errors.As(err, &fault) {
-			_, _ = io.CopyN(io.Discard, c.br, 64<<10)
-		}
 		c.readMu.Unlock()
 		if err != nil {
 			return
