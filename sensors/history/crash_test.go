@@ -25,6 +25,13 @@ import (
 
 // TestMain lets the test program be the one that is killed.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == checkArgument {
+		if err := store.Check(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv("POSTERN_HISTORY_VICTIM"); path != "" {
 		if err := victim(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -33,6 +40,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// checkArgument makes this binary the process that looks at a store before it
+// is used, as postern store check is for the gateway.
+const checkArgument = "check-the-store"
 
 // victim goes on measuring where the store ends, says what it measured and
 // what it has committed, until it is killed.
@@ -302,7 +313,7 @@ func damaged(t *testing.T, bad []byte, page int) int {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	db, err := store.Open(t.Context(), path, store.Options{})
+	db, err := store.Open(t.Context(), path, store.Options{Check: store.ChildCheck(os.Args[0], checkArgument)})
 	if err != nil {
 		t.Fatalf("page %d: %v", page, err)
 	}
