@@ -381,7 +381,7 @@ func TestCoreR101R103R105_Bind(t *testing.T) {
 // waitFor waits for what another goroutine does without a stanza to tell.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not happen")
 		}
@@ -538,6 +538,11 @@ func TestAccounts(t *testing.T) {
 	}
 	a.fails("not-authorized")
 	got := strings.Join(b.settle(), "\n")
+	// Her session ends in its own time.
+	waitFor(t, func() bool {
+		got += strings.Join(b.settle(), "\n")
+		return strings.Contains(got, "type='unavailable'")
+	})
 	for _, s := range []string{"type='unavailable'", "type='unsubscribed'", "type='unsubscribe'"} {
 		if !strings.Contains(got, s) {
 			t.Errorf("ben got\n%s\nwithout %s", got, s)
