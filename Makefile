@@ -20,7 +20,7 @@ bench: ## rate, latency and memory of the gateway beside a bare responder, on re
 	POSTERN_BENCH=1 POSTERN_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 60m -run 'Floors$$' ./internal/bench
 
 bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
-	$(GO) test -run '^$$' -bench . -benchmem ./exi ./exi/exitest ./exi/xmltext ./exi/schemas
+	POSTERN_VECTORS="$${POSTERN_VECTORS:-$(wildcard $(CURDIR)/../shared/vectors)}" $(GO) test -run '^$$' -bench . -benchmem ./exi ./exi/exitest ./exi/xmltext ./exi/schemas
 
 bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 	@.ci/bench-peers
