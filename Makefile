@@ -18,6 +18,7 @@ race: ## unit tests under the race detector
 bench: ## rate, latency and memory of the gateway beside a bare responder, on real servers (SOAK=10m)
 	@.ci/peers
 	POSTERN_BENCH=1 POSTERN_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 60m -run 'Floors$$' ./internal/bench
+	@$(MAKE) bench-exi
 
 bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
 	POSTERN_VECTORS="$${POSTERN_VECTORS:-$(wildcard $(CURDIR)/../shared/vectors)}" $(GO) test -run '^$$' -bench . -benchmem ./exi ./exi/exitest ./exi/xmltext ./exi/schemas
