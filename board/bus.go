@@ -1,11 +1,11 @@
 package board
 
 import (
-	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -29,7 +29,7 @@ func (b Board) Buses(root fs.FS) []Bus {
 			buses = append(buses, want)
 		}
 	}
-	slices.SortFunc(buses, func(x, y Bus) int { return cmp.Compare(x.Name, y.Name) })
+	sort.Slice(buses, func(i, j int) bool { return buses[i].Name < buses[j].Name })
 	for i := range buses {
 		for _, want := range b.expected() {
 			if want.Name == buses[i].Name {

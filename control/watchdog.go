@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +88,7 @@ func (s *Service) Outputs() []OutputStatus {
 		}
 		out = append(out, os)
 	}
-	slices.SortFunc(out, func(a, b OutputStatus) int { return strings.Compare(a.Output.String(), b.Output.String()) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Output.String() < out[j].Output.String() })
 	return out
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,12 +138,7 @@ func (s *Service) Devices() []DeviceStatus {
 		out = append(out, u.status())
 		o.mu.Unlock()
 	}
-	slices.SortFunc(out, func(a, b DeviceStatus) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
 }
 

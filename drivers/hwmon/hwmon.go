@@ -11,6 +11,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -86,7 +87,7 @@ func Open(ctx context.Context, root fs.FS, cfg Config) (*Device, error) {
 	if len(d.sensors) == 0 {
 		return nil, fmt.Errorf("hwmon: chip %s has nothing to read: %w", cfg.Chip, drivers.ErrGone)
 	}
-	slices.SortFunc(d.sensors, func(a, b sensor) int { return strings.Compare(a.channel.Name, b.channel.Name) })
+	sort.Slice(d.sensors, func(i, j int) bool { return d.sensors[i].channel.Name < d.sensors[j].channel.Name })
 	return d, nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,7 +80,7 @@ func List(root fs.FS) ([]Adapter, error) {
 		name, _ := fs.ReadFile(root, path.Join("sys/class/i2c-dev", e.Name(), "name"))
 		found = append(found, Adapter{n, strings.TrimSpace(string(name))})
 	}
-	slices.SortFunc(found, func(a, b Adapter) int { return a.Number - b.Number })
+	sort.Slice(found, func(i, j int) bool { return found[i].Number < found[j].Number })
 	return found, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 
 	"postern/drivers"
 )
@@ -154,7 +155,7 @@ func identify(ctx context.Context, chip *Chip, addr int, ask bool) (guess []Gues
 			guess = append(guess, Guess{r.kind, r.chip, 95})
 		}
 	}
-	slices.SortStableFunc(guess, func(a, b Guess) int { return b.Confidence - a.Confidence })
+	sort.SliceStable(guess, func(i, j int) bool { return guess[i].Confidence > guess[j].Confidence })
 	if there { // an identity that fits makes guesses by the address idle
 		guess = slices.DeleteFunc(guess, func(g Guess) bool { return g.Confidence < 50 })
 	}

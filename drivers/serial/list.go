@@ -3,7 +3,7 @@ package serial
 import (
 	"io/fs"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -45,6 +45,6 @@ func List(root fs.FS) []Listed {
 		}
 		ports = append(ports, Listed{dev, dev})
 	}
-	slices.SortFunc(ports, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(ports, func(i, j int) bool { return ports[i].Name < ports[j].Name })
 	return ports
 }

@@ -40,7 +40,7 @@ package schemas
 import (
 	"embed"
 	"io/fs"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -86,7 +86,7 @@ func folder(dir string) []File {
 		}
 		all = append(all, File{Name: e.Name(), Namespace: target(text), Text: text})
 	}
-	slices.SortFunc(all, func(a, b File) int { return strings.Compare(a.Namespace, b.Namespace) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Namespace < all[j].Namespace })
 	return all
 }
 

@@ -2,6 +2,7 @@ package xsd
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	"postern/exi"
@@ -258,6 +259,6 @@ func (t *typeDef) inherit(own *attrSet, restriction bool) {
 			t.wild = unite(own.wild, base.wild)
 		}
 	}
-	slices.SortFunc(own.uses, func(a, b attrUse) int { return compareNames(a.decl.name, b.decl.name) })
+	sort.Slice(own.uses, func(i, j int) bool { return compareNames(own.uses[i].decl.name, own.uses[j].decl.name) < 0 })
 	t.attrs = own.uses
 }

@@ -3,6 +3,7 @@ package xsd
 import (
 	"encoding/binary"
 	"slices"
+	"sort"
 
 	"postern/exi"
 )
@@ -94,7 +95,7 @@ func (a *automaton) expand(p pending) {
 			}
 		}
 	}
-	slices.SortStableFunc(a.arcs, compareArcs)
+	sort.SliceStable(a.arcs, func(i, j int) bool { return compareArcs(a.arcs[i], a.arcs[j]) < 0 })
 	n := len(a.arcs)
 	if accepts {
 		n++

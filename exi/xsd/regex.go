@@ -3,6 +3,7 @@ package xsd
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"unicode/utf8"
 )
 
@@ -21,7 +22,7 @@ const (
 
 func (s charset) union(t charset) charset {
 	all := append(slices.Clone(s), t...)
-	slices.SortFunc(all, func(a, b span) int { return int(a.lo - b.lo) })
+	sort.Slice(all, func(i, j int) bool { return all[i].lo < all[j].lo })
 	var out charset
 	for _, r := range all {
 		if n := len(out); n > 0 && r.lo <= out[n-1].hi+1 {

@@ -2,6 +2,7 @@ package xsd
 
 import (
 	"slices"
+	"sort"
 
 	"postern/exi"
 )
@@ -41,7 +42,7 @@ func sameType(a, b *typeDef) bool { return a == b }
 // together, in the order they were declared.
 func groupByName[T any](all []T, name func(T) exi.Name) [][]T {
 	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(a, b T) int { return compareNames(name(a), name(b)) })
+	sort.SliceStable(sorted, func(i, j int) bool { return compareNames(name(sorted[i]), name(sorted[j])) < 0 })
 	var groups [][]T
 	for i := 0; i < len(sorted); {
 		j := i + 1

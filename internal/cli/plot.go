@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -162,7 +163,8 @@ func curvesOf(fields []thing.Field) []curve {
 		all[n].points = append(all[n].points, dot{at, v, f.Value, bad})
 	}
 	for i := range all {
-		slices.SortStableFunc(all[i].points, func(a, b dot) int { return a.at.Compare(b.at) })
+		points := all[i].points
+		sort.SliceStable(points, func(i, j int) bool { return points[i].at.Before(points[j].at) })
 	}
 	return slices.DeleteFunc(all, func(c curve) bool {
 		return !slices.ContainsFunc(c.points, func(d dot) bool { return !d.gap })

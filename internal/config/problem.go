@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -61,11 +62,8 @@ func (ps Problems) Err() error {
 
 // sorted orders by place and drops repetitions.
 func (ps Problems) sorted() Problems {
-	slices.SortStableFunc(ps, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Col - b.Col
+	sort.SliceStable(ps, func(i, j int) bool {
+		return ps[i].Line < ps[j].Line || ps[i].Line == ps[j].Line && ps[i].Col < ps[j].Col
 	})
 	return slices.Compact(ps)
 }

@@ -104,7 +104,7 @@ func (a *additive) compile() (*exi.Schema, error) {
 // portSet returns the grammars of a dedicated port with further schemas.
 func (l *Library) portSet(refs []Ref, scope string) (*grammarSet, error) {
 	refs = slices.Clone(refs)
-	slices.SortFunc(refs, byNamespace)
+	sortRefs(refs)
 	files, byNS, own := portFiles()
 	l.mu.Lock()
 	a := &additive{files: files, byNS: byNS, named: map[string][]byte{}, known: l.knownNamespace}

@@ -2,7 +2,6 @@ package compress
 
 import (
 	"bytes"
-	"cmp"
 	"container/list"
 	"crypto/md5" //nolint:gosec // the protocol names files by MD5; size and namespace are part of the key
 	"crypto/sha256"
@@ -13,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -131,12 +131,15 @@ func (l *Library) preinstalled() []Ref {
 	for r := range l.preset {
 		refs = append(refs, r)
 	}
-	slices.SortFunc(refs, byNamespace)
+	sortRefs(refs)
 	return refs
 }
 
-func byNamespace(a, b Ref) int {
-	return cmp.Or(strings.Compare(a.NS, b.NS), strings.Compare(a.MD5, b.MD5))
+func sortRefs(refs []Ref) {
+	sort.Slice(refs, func(i, j int) bool {
+		a, b := &refs[i], &refs[j]
+		return a.NS < b.NS || a.NS == b.NS && a.MD5 < b.MD5
+	})
 }
 
 // text returns a file, and whether it is one of the scope's own.
@@ -220,7 +223,7 @@ func (l *Library) Grammars(refs []Ref) (*exi.Schema, error) {
 func (l *Library) set(refs []Ref, scope string) (*grammarSet, error) {
 	refs = slices.Clone(refs)
 	// Ascending by namespace: the order of the canonical schema (0322-R50).
-	slices.SortFunc(refs, byNamespace)
+	sortRefs(refs)
 	l.mu.Lock()
 	files := make(canonical, len(refs))
 	private := ""

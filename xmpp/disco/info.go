@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"mellium.im/xmpp/jid"
@@ -242,9 +243,8 @@ func Verification(i Info) (string, error) {
 	var err error
 	add := func(parts ...string) { err = errors.Join(err, put(parts...)) }
 	ids := slices.Clone(i.Identities)
-	slices.SortFunc(ids, func(a, b Identity) int {
-		return strings.Compare(a.Category+"\x00"+a.Type+"\x00"+a.Lang+"\x00"+a.Name, b.Category+"\x00"+b.Type+"\x00"+b.Lang+"\x00"+b.Name)
-	})
+	key := func(id *Identity) string { return id.Category + "\x00" + id.Type + "\x00" + id.Lang + "\x00" + id.Name }
+	sort.Slice(ids, func(i, j int) bool { return key(&ids[i]) < key(&ids[j]) })
 	for _, id := range ids {
 		add(id.Category, id.Type, id.Lang, id.Name)
 	}
@@ -252,11 +252,11 @@ func Verification(i Info) (string, error) {
 		add(f)
 	}
 	forms := slices.Clone(i.Forms)
-	slices.SortFunc(forms, func(a, b Form) int { return strings.Compare(a.Type, b.Type) })
+	sort.Slice(forms, func(i, j int) bool { return forms[i].Type < forms[j].Type })
 	for _, f := range forms {
 		add(f.Type)
 		fields := slices.Clone(f.Fields)
-		slices.SortStableFunc(fields, func(a, b Field) int { return strings.Compare(a.Var, b.Var) })
+		sort.SliceStable(fields, func(i, j int) bool { return fields[i].Var < fields[j].Var })
 		for _, field := range fields {
 			add(field.Var)
 			for _, v := range slices.Sorted(slices.Values(field.Values)) {

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"sort"
 	"strconv"
 	"sync"
 
@@ -311,15 +311,7 @@ func (s *Service) Contacts() []Item {
 	for _, it := range s.items {
 		list = append(list, it)
 	}
-	slices.SortFunc(list, func(a, b Item) int {
-		switch x, y := a.JID.String(), b.JID.String(); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
+	sort.Slice(list, func(i, j int) bool { return list[i].JID.String() < list[j].JID.String() })
 	return list
 }
 
@@ -340,14 +332,12 @@ func (s *Service) Resources(contact jid.JID) []Presence {
 	for _, p := range s.seen(contact) {
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b Presence) int {
+	sort.Slice(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
 		if a.Priority != b.Priority {
-			return b.Priority - a.Priority
+			return a.Priority > b.Priority
 		}
-		if a.From.Resourcepart() < b.From.Resourcepart() {
-			return -1
-		}
-		return 1
+		return a.From.Resourcepart() < b.From.Resourcepart()
 	})
 	return list
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,16 +122,9 @@ func (t *Transport) lookup(ctx context.Context, name string, mode xmpp.TLSMode) 
 // order sorts by priority, direct TLS first within one, and draws the order
 // within these by weight (RFC 2782).
 func order(records []record) []xmpp.Target {
-	slices.SortStableFunc(records, func(a, b record) int {
-		switch {
-		case a.Priority != b.Priority:
-			return int(a.Priority) - int(b.Priority)
-		case a.direct == b.direct:
-			return 0
-		case a.direct:
-			return -1
-		}
-		return 1
+	sort.SliceStable(records, func(i, j int) bool {
+		a, b := &records[i], &records[j]
+		return a.Priority < b.Priority || a.Priority == b.Priority && a.direct && !b.direct
 	})
 	targets := make([]xmpp.Target, 0, len(records))
 	for len(records) > 0 {
