@@ -181,3 +181,16 @@ func (d *Device) timeout() time.Duration {
 	}
 	return d.Timeout
 }
+
+// Waiting returns how many commands are waiting or being carried out, and how
+// many outputs are watched. It needs every lock of the service for a moment,
+// so a watchdog can ask it to find a service that is stuck; it does not wait
+// for devices.
+func (s *Service) Waiting() (commands, outputs int) {
+	s.mu.Lock()
+	commands = s.waiting
+	s.mu.Unlock()
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	return commands, len(s.outputs)
+}

@@ -161,9 +161,9 @@ func (o *hubFlags) run(ctx context.Context, env *cli.Env) error {
 	if s.caFile != "" {
 		log.Info("clients need the certificate of this hub's own authority", "file", s.caFile)
 	}
-	notify(env, "READY=1")
+	leave := attend(ctx, env, log, nil)
 	err = s.run(ctx)
-	notify(env, "STOPPING=1")
+	leave()
 	log.Info("ended")
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"sync"
 
 	"postern/internal/cli"
@@ -91,18 +90,4 @@ func (p *prioritised) WithAttrs(as []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler.
 func (p *prioritised) WithGroup(name string) slog.Handler {
 	return &prioritised{p.Handler.WithGroup(name), p.w}
-}
-
-// notify tells systemd a state (sd_notify(3)). Without systemd it does nothing.
-func notify(env *cli.Env, state string) {
-	path := env.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.Dial("unixgram", path)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	_, _ = c.Write([]byte(state)) // nothing depends on it
 }

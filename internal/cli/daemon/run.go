@@ -13,6 +13,7 @@ import (
 	"postern/internal/cli"
 	"postern/internal/config"
 	"postern/internal/gateway"
+	"postern/internal/systemd"
 )
 
 const runHelp = `Usage: postern run [--config FILE] [options]
@@ -98,6 +99,7 @@ func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func
 	}
 	log.Info("starting", "version", Version(), "config", cfg.File, "nodes", len(cfg.Nodes), "memory_limit", fmt.Sprintf("%d MiB", limit>>20))
 	ctx, cancel := context.WithCancel(ctx)
+	manager := systemd.New(env.Getenv)
 	hups := make(chan os.Signal, 1)
 	signal.Notify(hups, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -106,15 +108,17 @@ func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func
 		for {
 			select {
 			case <-hups:
+				_ = manager.Reloading() // logged by attend if it is not there at all
 				reload(ctx, g, load, log)
+				_ = manager.Ready()
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	notify(env, "READY=1")
+	leave := attend(ctx, env, log, g.Alive)
 	err = g.Run(ctx)
-	notify(env, "STOPPING=1")
+	leave()
 	cancel()
 	<-done
 	signal.Stop(hups)

@@ -177,14 +177,14 @@ func (o *terminatorOptions) serve(ctx context.Context, env *cli.Env, t *terminat
 			cancel()
 		})
 	}
-	notify(env, "READY=1")
+	leave := attend(ctx, env, log, nil)
+	defer leave()
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	for done := false; !done; {
 		select {
 		case <-hourly.C:
 		case <-ctx.Done():
-			notify(env, "STOPPING=1")
 			wg.Wait()
 			done = true
 		}
