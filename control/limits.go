@@ -5,8 +5,8 @@ import (
 	"math"
 	"time"
 
-	"postern/control/interlock"
 	"postern/drivers"
+	"postern/internal/formula"
 	"postern/internal/node"
 	"postern/xmpp"
 )
@@ -125,11 +125,11 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 // interlocks checks the conditions; unknown denies.
 func (t *trial) interlocks(r *rule) *xmpp.Error {
 	for i, c := range r.conds {
-		truth, because := c.Eval(t.source)
-		if truth == interlock.True {
+		truth, because := c.Truth(t.source)
+		if truth == formula.True {
 			continue
 		}
-		if truth == interlock.Unknown && because != (interlock.Reading{}) {
+		if truth == formula.Unknown && because != (formula.Reading{}) {
 			return r.refuse(xmpp.NotAllowed, xmpp.Cancel, "interlock: %s is not known", because)
 		}
 		return r.refuse(xmpp.NotAllowed, xmpp.Cancel, "interlock: %s", r.reason[i])
@@ -157,7 +157,7 @@ func (t *trial) group(r *rule) *xmpp.Error {
 }
 
 // source gives conditions the planned value of an output, else the live one.
-func (t *trial) source(r interlock.Reading) (drivers.Value, bool) {
+func (t *trial) source(r formula.Reading) (drivers.Value, bool) {
 	if found := t.st.tree.Lookup(nil, r.Node); len(found) == 1 {
 		if v, ok := t.planned[Output{found[0].Ref, r.Field}]; ok {
 			return v, true
@@ -167,7 +167,7 @@ func (t *trial) source(r interlock.Reading) (drivers.Value, bool) {
 }
 
 // reading gives conditions a reading they can rely on.
-func (s *Service) reading(st *state, r interlock.Reading) (drivers.Value, bool) {
+func (s *Service) reading(st *state, r formula.Reading) (drivers.Value, bool) {
 	var buf [2]*node.Node
 	found := st.tree.Lookup(buf[:0], r.Node)
 	if len(found) != 1 {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"postern/control/interlock"
 	"postern/drivers"
+	"postern/internal/formula"
 	"postern/internal/node"
 )
 
@@ -59,7 +59,7 @@ type Rules struct {
 
 // Interlock is a condition with what to tell people when it does not hold.
 type Interlock struct {
-	Condition string // see package interlock
+	Condition string // see package formula
 	Reason    string // for example "the door is open"; empty shows the condition
 }
 
@@ -69,7 +69,7 @@ type rule struct {
 	out    Output
 	node   *node.Node
 	param  *node.Parameter
-	conds  []*interlock.Condition
+	conds  []*formula.Formula
 	reason []string
 }
 
@@ -114,7 +114,7 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 		return nil, errors.New("the longest time is shorter than the shortest")
 	}
 	for _, il := range r.Interlocks {
-		cond, err := interlock.Parse(il.Condition)
+		cond, err := formula.Parse(il.Condition)
 		if err != nil {
 			return nil, err
 		}

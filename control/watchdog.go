@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"postern/control/interlock"
 	"postern/drivers"
+	"postern/internal/formula"
 	"postern/internal/live"
 )
 
@@ -159,10 +159,10 @@ func (s *Service) mustTrip(st *state, r *rule, state *outState, now time.Time) s
 	}
 	blind := ""
 	for i, c := range r.conds {
-		switch truth, because := c.Eval(func(rd interlock.Reading) (drivers.Value, bool) { return s.reading(st, rd) }); {
-		case truth == interlock.False:
+		switch truth, because := c.Truth(func(rd formula.Reading) (drivers.Value, bool) { return s.reading(st, rd) }); {
+		case truth == formula.False:
 			return "interlock: " + r.reason[i]
-		case truth == interlock.Unknown && blind == "":
+		case truth == formula.Unknown && blind == "":
 			blind = fmt.Sprintf("interlock: %s has not been known for %v", because, r.Blind)
 		}
 	}

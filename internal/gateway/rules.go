@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"postern/control"
-	"postern/control/interlock"
 	"postern/drivers"
 	"postern/internal/config"
+	"postern/internal/formula"
 	"postern/internal/node"
 )
 
@@ -16,13 +16,13 @@ func checkDecimal(text string) error {
 
 // checkCondition is the format of an interlock's condition.
 func checkCondition(text string) error {
-	_, err := interlock.Parse(text)
+	_, err := formula.Parse(text)
 	return err
 }
 
 // conditionValues lists what a condition looks at.
 func conditionValues(text string) []config.Value {
-	c, err := interlock.Parse(text)
+	c, err := formula.Parse(text)
 	if err != nil {
 		return nil // the format was reported
 	}

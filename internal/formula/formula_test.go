@@ -1,4 +1,4 @@
-package interlock
+package formula
 
 import (
 	"strings"
@@ -29,7 +29,7 @@ var plant = readings(map[string]drivers.Value{
 	"boiler room/2.mode": drivers.Enum("auto"), "meter.t-in": num("-5.50"), "meter.zero": drivers.Int(0),
 })
 
-func TestEval(t *testing.T) {
+func TestTruth(t *testing.T) {
 	for text, want := range map[string]Truth{
 		"tank.level < 80":                                True,
 		"tank.level < tank.max":                          True,
@@ -73,7 +73,7 @@ func TestEval(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		if got, _ := c.Eval(plant); got != want {
+		if got, _ := c.Truth(plant); got != want {
 			t.Errorf("%s is %v, want %v", text, got, want)
 		}
 	}
@@ -87,7 +87,7 @@ func TestUsesAndBlame(t *testing.T) {
 	if u := c.Uses(); len(u) != 2 || u[1] != (Reading{node.Ref{ID: "b c"}, "y"}) || u[1].String() != "[b c].y" {
 		t.Errorf("%v", u)
 	}
-	truth, who := c.Eval(readings(map[string]drivers.Value{"a.x": num("0.5")}))
+	truth, who := c.Truth(readings(map[string]drivers.Value{"a.x": num("0.5")}))
 	if truth != Unknown || who.String() != "[b c].y" {
 		t.Errorf("%v %v", truth, who)
 	}
@@ -122,6 +122,7 @@ func TestParseFaults(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	f.Add("round(a.b, 1) > 2 ? min(1, c.d) : sqrt(dew_point(a.b, 3))")
 	f.Add("tank.level < 80 and not [a b].c or (x.y + 1) * 2 != -'z'")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := Parse(s)
@@ -129,10 +130,93 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		// Nothing is known: only literals can make a condition certain.
-		none, _ := c.Eval(func(Reading) (drivers.Value, bool) { return drivers.Value{}, false })
-		all, _ := c.Eval(func(Reading) (drivers.Value, bool) { return drivers.Bool(true), true })
+		none, _ := c.Truth(func(Reading) (drivers.Value, bool) { return drivers.Value{}, false })
+		all, _ := c.Truth(func(Reading) (drivers.Value, bool) { return drivers.Bool(true), true })
 		if none != Unknown && all != none {
 			t.Fatalf("%q was %v with nothing known and %v with everything", s, none, all)
 		}
 	})
+}
+
+func TestValue(t *testing.T) {
+	for text, want := range map[string]string{
+		"0.1 + 0.2":                               "0.3",
+		"tank.level + 0.10":                       "80.00",
+		"-tank.level":                             "-79.9",
+		"10 / 4":                                  "2.5",
+		"1 / 3":                                   "0.333333333",
+		"123456789.12 / 4":                        "30864197.28",
+		"round(2 / 3, 2)":                         "0.67",
+		"round(-2.5)":                             "-3",
+		"floor(-2.5) + ceil(2.1)":                 "0",
+		"ceil(7) - floor(7.9)":                    "0",
+		"min(3, tank.level, 2) + max(1, 4)":       "6",
+		"sum(1.5, 2, 3)":                          "6.5",
+		"mean(20.1, 20.2)":                        "20.15",
+		"abs(meter.t-in)":                         "5.50",
+		"sqrt(2)":                                 "1.414213562",
+		"sqrt(16)":                                "4",
+		"dew_point(20, 50)":                       "9.26",
+		"dew_point(25.0, 100)":                    "25.00",
+		"pump.on ? 1 : 2":                         "1",
+		"tank.level > 80 ? 'full' : 'room'":       "room",
+		"door.open ? nope.x : 3":                  "3",
+		"door.open == false":                      "true",
+		"(door.open ? 1 : 2) * 3":                 "6",
+		"1234567.891 * 9876543.21 * 1.0000000001": "12193263122359.4", // more digits than a mantissa has
+	} {
+		f, err := Parse(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if v, ok, _ := f.Value(plant); !ok || !strings.HasPrefix(v.String(), want) {
+			t.Errorf("%s is %v %v, want %s", text, v, ok, want)
+		}
+	}
+	for text, blame := range map[string]string{
+		"nope.x + 1": "nope.x", "pump.on ? nope.x : 3": "nope.x", "nope.x ? 1 : 2": "nope.x",
+		"1 / meter.zero": "", "sqrt(-1)": "", "door.open + 1": "", "dew_point(20, 0)": "", "dew_point(99, 50)": "",
+		"round(1, 99)": "", "round(1, 0.5)": "",
+	} {
+		f, err := Parse(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		v, ok, because := f.Value(plant)
+		got := because.String()
+		if because == (Reading{}) {
+			got = ""
+		}
+		if ok || got != blame {
+			t.Errorf("%s is %v %v because of %q, want %q", text, v, ok, got, blame)
+		}
+	}
+	if f, _ := Parse("a.b > 1"); !f.Logical() {
+		t.Error("a comparison is no truth")
+	}
+	if f, _ := Parse("a.b + 1"); f.Logical() {
+		t.Error("a sum is a truth")
+	}
+}
+
+func TestFunctionFaults(t *testing.T) {
+	for text, want := range map[string]string{
+		"abs()":                                  "character 5",
+		"abs(1, 2)":                              "abs takes one operand, not 2",
+		"round(1, 2, 3)":                         "1 or 2 operands",
+		"dew_point(1)":                           "2 operands",
+		"sum(1":                                  "not closed",
+		"sine(1)":                                "the dot behind \"sine\" is missing",
+		"true ? 1":                               "the : is missing",
+		"true ? : 1":                             "was expected",
+		strings.Repeat("abs(", 200) + "1":        "nested too deeply",
+		strings.Repeat("true ? 1 : ", 200) + "1": "nested too deeply",
+		"sum(" + strings.Repeat("1,", 300) + "1": "more than 200 operands",
+	} {
+		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v, want %q", text, err, want)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package interlock
+package formula
 
 import (
 	"fmt"
@@ -11,13 +11,15 @@ import (
 
 // parser is a recursive descent over
 //
+//	choice = or [ "?" choice ":" choice ]
 //	or    = and { "or" and }
 //	and   = not { "and" not }
 //	not   = "not" not | comparison
-//	comparison = sum [ ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) sum ]
+//	comparison = sum [ ( "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" ) sum ]
 //	sum   = product { ( "+" | "-" ) product }
 //	product = unary { ( "*" | "/" ) unary }
-//	unary = "-" unary | number | text | "true" | "false" | reading | "(" or ")"
+//	unary = "-" unary | number | text | "true" | "false" | reading | "(" choice ")"
+//	      | function "(" choice { "," choice } ")"
 type parser struct {
 	text  string
 	pos   int
@@ -41,14 +43,14 @@ const (
 
 // syntaxError is a fault at an octet of the text, counted from 1.
 func (p *parser) fault(format string, args ...any) error {
-	return fmt.Errorf("condition, character %d: %s", p.at+1, fmt.Sprintf(format, args...))
+	return fmt.Errorf("formula, character %d: %s", p.at+1, fmt.Sprintf(format, args...))
 }
 
 func (p *parser) parse() (expr, error) {
 	if err := p.next(); err != nil {
 		return expr{}, err
 	}
-	x, err := p.or()
+	x, err := p.choice()
 	if err == nil && p.kind != tokEnd {
 		err = p.fault("%q was not expected here", p.tok)
 	}
@@ -77,18 +79,18 @@ func (p *parser) next() error {
 		return p.delimited(tokBracket, ']', "name")
 	default:
 		n := 1
-		if len(rest) > 1 && rest[1] == '=' && strings.IndexByte("!<>", c) >= 0 {
+		if len(rest) > 1 && rest[1] == '=' && strings.IndexByte("!<>=", c) >= 0 {
 			n = 2
 		}
 		p.take(tokMark, n)
 		if !slices.Contains(marks, p.tok) {
-			return p.fault("%q is nothing a condition can hold", p.tok)
+			return p.fault("%q is nothing a formula can hold", p.tok)
 		}
 	}
 	return nil
 }
 
-var marks = []string{"=", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "(", ")", "."}
+var marks = []string{"=", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "(", ")", ".", ",", "?", ":"}
 
 func (p *parser) take(k tokenKind, n int) {
 	p.kind, p.tok = k, p.text[p.pos:p.pos+n]
@@ -136,6 +138,33 @@ func (p *parser) deeper() error {
 		return p.fault("nested too deeply")
 	}
 	return nil
+}
+
+// choice reads condition ? this : that.
+func (p *parser) choice() (expr, error) {
+	if err := p.deeper(); err != nil {
+		return expr{}, err
+	}
+	defer func() { p.depth-- }()
+	x, err := p.or()
+	if err != nil || !p.isMark("?") {
+		return x, err
+	}
+	args := []expr{x}
+	for _, after := range []string{"?", ":"} {
+		if !p.isMark(after) {
+			return x, p.fault("a choice is written condition ? this : that; the %s is missing", after)
+		}
+		if err := p.next(); err != nil {
+			return x, err
+		}
+		y, err := p.choice()
+		if err != nil {
+			return x, err
+		}
+		args = append(args, y)
+	}
+	return expr{op: opChoice, args: args}, nil
 }
 
 func (p *parser) or() (expr, error) {
@@ -190,7 +219,7 @@ func (p *parser) comparison() (expr, error) {
 	}
 	o, swap := opEqual, false
 	switch p.tok {
-	case "=":
+	case "=", "==":
 	case "!=":
 		o = opNotEqual
 	case "<":
@@ -258,7 +287,7 @@ func (p *parser) unary() (expr, error) {
 		if err := p.next(); err != nil {
 			return expr{}, err
 		}
-		x, err := p.or()
+		x, err := p.choice()
 		if err == nil && !p.isMark(")") {
 			err = p.fault("a closing parenthesis is missing")
 		}
@@ -267,7 +296,37 @@ func (p *parser) unary() (expr, error) {
 		}
 		return x, err
 	}
+	if fn := functionOf(p.tok); p.kind == tokWord && fn != nil && strings.HasPrefix(strings.TrimLeft(p.text[p.pos:], " "), "(") {
+		return p.call(fn)
+	}
 	return p.reading()
+}
+
+// call reads the operands of a function.
+func (p *parser) call(fn *function) (expr, error) {
+	x := expr{op: opCall, fn: fn}
+	err := p.next()
+	for after := "("; err == nil && (after == "(" || p.isMark(",")); after = "," {
+		if err = p.next(); err != nil {
+			break
+		}
+		var y expr
+		if y, err = p.choice(); err == nil {
+			x.args = append(x.args, y)
+		}
+		if err == nil && len(x.args) > maxOperands {
+			err = p.fault("%s has more than %d operands", fn.name, maxOperands)
+		}
+	}
+	switch {
+	case err != nil:
+		return x, err
+	case !p.isMark(")"):
+		return x, p.fault("the parenthesis of %s is not closed", fn.name)
+	case len(x.args) < fn.least || len(x.args) > fn.most:
+		return x, p.fault("%s takes %s, not %d", fn.name, fn.operands(), len(x.args))
+	}
+	return x, p.next()
 }
 
 // reading reads node.field.

@@ -1,17 +1,22 @@
-// Package interlock evaluates conditions over the gateway's readings, in three
-// values: a reading that is missing, failed or old makes a condition unknown
-// unless the rest decides it. Unknown never allows anything.
+// Package formula evaluates expressions over the gateway's readings, in three
+// values: a reading that is missing, failed or old makes the result unknown
+// unless the rest decides it. Interlocks are formulas that must be true,
+// computed fields are formulas with a value. Numbers stay decimal: 0.1 + 0.2
+// is 0.3.
 //
-// A condition looks like
+// A formula looks like
 //
 //	tank.level < 80 and not door.open
 //	[boiler room/2].mode = 'auto' or boiler.temperature <= 65.5
+//	meter.power > 0 ? round(heat.power / meter.power, 2) : 0
 //
-// with and, or, not, comparison (= != < <= > >=), arithmetic (+ - * /),
-// numbers, texts in single quotes, true and false. A reading is node.field;
-// names with other characters than letters, digits, _ and - stand in brackets.
-// Since names may hold a minus, subtraction needs a space before and after it.
-package interlock
+// with and, or, not, comparison (= or ==, != < <= > >=), arithmetic (+ - * /),
+// a choice (condition ? this : that), numbers, texts in single quotes, true
+// and false, and the functions abs, ceil, dew_point, floor, max, mean, min,
+// round, sqrt and sum. A reading is node.field; names with other characters
+// than letters, digits, _ and - stand in brackets. Since names may hold a
+// minus, subtraction needs a space before and after it.
+package formula
 
 import (
 	"fmt"
@@ -34,38 +39,38 @@ const (
 // String returns the value in a word.
 func (t Truth) String() string { return [...]string{"false", "unknown", "true"}[t+1] }
 
-// Reading names a value that a condition looks at.
+// Reading names a value that a formula looks at.
 type Reading struct {
 	Node  node.Ref
 	Field string
 }
 
-// String writes the reading as conditions do.
+// String writes the reading as formulas do.
 func (r Reading) String() string { return quoteName(r.Node.ID) + "." + quoteName(r.Field) }
 
 // Source gives the present value of a reading; ok is false where there is
 // none that can be relied on.
 type Source func(Reading) (v drivers.Value, ok bool)
 
-// Condition is a compiled condition. It is immutable and safe for concurrent
+// Formula is a compiled expression. It is immutable and safe for concurrent
 // use.
-type Condition struct {
+type Formula struct {
 	text string
 	root expr
 	uses []Reading
 }
 
-// Parse compiles a condition. The error says where it is wrong.
-func Parse(text string) (*Condition, error) {
+// Parse compiles a formula. The error says where it is wrong.
+func Parse(text string) (*Formula, error) {
 	if len(text) > maxLength {
-		return nil, fmt.Errorf("condition: longer than %d octets", maxLength)
+		return nil, fmt.Errorf("formula: longer than %d octets", maxLength)
 	}
 	p := parser{text: text}
 	root, err := p.parse()
 	if err != nil {
 		return nil, err
 	}
-	return &Condition{text: text, root: root, uses: p.uses}, nil
+	return &Formula{text: text, root: root, uses: p.uses}, nil
 }
 
 const (
@@ -73,21 +78,42 @@ const (
 	maxDepth  = 50
 )
 
-// String returns the text the condition was parsed from.
-func (c *Condition) String() string { return c.text }
+// String returns the text the formula was parsed from.
+func (f *Formula) String() string { return f.text }
 
-// Uses lists the readings in the condition, each once.
-func (c *Condition) Uses() []Reading { return c.uses }
+// Uses lists the readings in the formula, each once.
+func (f *Formula) Uses() []Reading { return f.uses }
 
-// Eval evaluates the condition. Where it is not True, because names the first
-// reading that made it unknown, if one did.
-func (c *Condition) Eval(src Source) (t Truth, because Reading) {
+// Truth evaluates the formula as a condition. Where that is unknown, because
+// names the first reading that made it so, if one did.
+func (f *Formula) Truth(src Source) (t Truth, because Reading) {
 	e := env{src: src}
-	t = e.truth(c.root)
+	t = e.truth(f.root)
 	if t == Unknown {
 		because = e.missing
 	}
 	return t, because
+}
+
+// Value evaluates the formula. Where the value is not known, because names the
+// first reading that made it so; without one it was the calculation: a division
+// by zero, kinds that do not fit, or a result out of range.
+func (f *Formula) Value(src Source) (v drivers.Value, ok bool, because Reading) {
+	e := env{src: src}
+	if v, ok = e.value(f.root); !ok {
+		return drivers.Value{}, false, e.missing
+	}
+	return v, true, because
+}
+
+// Logical reports whether the formula has a truth for its value, whatever the
+// readings are.
+func (f *Formula) Logical() bool {
+	switch f.root.op {
+	case opNot, opAnd, opOr, opEqual, opNotEqual, opLess, opLessEqual:
+		return true
+	}
+	return f.root.op == opLiteral && f.root.value.Kind() == drivers.KindBool
 }
 
 // expr is a node of the syntax tree.
@@ -95,6 +121,7 @@ type expr struct {
 	op    op
 	args  []expr
 	value drivers.Value // literal
+	fn    *function
 	ref   Reading
 }
 
@@ -115,6 +142,8 @@ const (
 	opMul
 	opDiv
 	opNeg
+	opChoice
+	opCall
 )
 
 // env is one evaluation.
@@ -214,18 +243,23 @@ func (e *env) value(x expr) (drivers.Value, bool) {
 			e.missing = x.ref
 		}
 		return v, ok && v.Kind() != drivers.KindNone
-	case opAdd, opSub, opMul, opDiv, opNeg:
+	case opAdd, opSub, opMul, opDiv, opNeg, opCall:
 		return e.arithmetic(x)
+	case opChoice:
+		switch e.truth(x.args[0]) {
+		case True:
+			return e.value(x.args[1])
+		case False:
+			return e.value(x.args[2])
+		}
+		return drivers.Value{}, false
 	}
 	t := e.truth(x)
 	return drivers.Bool(t == True), t != Unknown
 }
 
-// quotient is how many digits a division keeps behind the point.
-const quotient = 9
-
 func (e *env) arithmetic(x expr) (drivers.Value, bool) {
-	var n [2]drivers.Number
+	n := make([]drivers.Number, len(x.args))
 	for i := range x.args {
 		v, ok := e.value(x.args[i])
 		if ok {
@@ -235,20 +269,6 @@ func (e *env) arithmetic(x expr) (drivers.Value, bool) {
 			return drivers.Value{}, false
 		}
 	}
-	r, err := n[0], error(nil)
-	switch x.op {
-	case opNeg:
-		r, err = n[0].Neg()
-	case opAdd:
-		r, err = n[0].Add(n[1])
-	case opSub:
-		if r, err = n[1].Neg(); err == nil {
-			r, err = n[0].Add(r)
-		}
-	case opMul:
-		r, err = n[0].Mul(n[1])
-	case opDiv:
-		r, _, err = n[0].Quo(n[1], -quotient)
-	}
+	r, err := apply(x, n)
 	return drivers.Decimal(r), err == nil // what does not fit, or x/0, is unknown
 }
