@@ -34,6 +34,8 @@ var table = []room{
 		[]string{"exi/..."}, nil},
 	{"internal/cli/daemon", "sub-commands that run a daemon or ask one: the composition root is called here",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/node", "internal/existate", "internal/systemd", "internal/cli", "xmpp/...", "exi/...", "drivers/..."}, []string{moduleJID, moduleYAML, "golang.org/x/term"}},
+	{"internal/cli/pairing/qr", "claim codes as QR codes and labels; knows nothing of XMPP",
+		nil, []string{"rsc.io/qr/coding", "github.com/klauspost/compress/flate"}},
 	{"internal/cli/...", "operator's commands: talk to things over XMPP and to daemons through the local door",
 		[]string{"internal/cli/...", "internal/config", "internal/local", "internal/node", "internal/live", "xmpp/...", "exi/...", "sensors", "control", "drivers"},
 		[]string{moduleJID, moduleYAML, "golang.org/x/term"}},
