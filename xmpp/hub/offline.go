@@ -89,7 +89,7 @@ func (acc *account) flush(s *session) {
 			d := acc.h.getDoc()
 			if err := errors.Join(e.Err, xmltext.ParseElement(e.Value.Text, d)); err != nil {
 				acc.h.log.Error("a kept message cannot be read", "account", acc.name, "err", err)
-			} else if err := s.q.add(d, time.Now(), true); err != nil {
+			} else if err := s.q.add(d, time.Now(), offline); err != nil {
 				return err
 			}
 			given = append(given, e.Key)

@@ -88,10 +88,19 @@ func appendDelay(d *exi.Doc, from jid.JID, stamp time.Time) {
 	d.End()
 }
 
+// secondChance says that the stanza comes from the queue of another session.
+func (p *packet) secondChance() bool { return !p.delay.IsZero() }
+
 // give hands the stanza to a session.
 func (p *packet) give(s *session) error {
 	d := p.doc(s.h, s.full, s.lang())
-	if err := s.push(d); err != nil {
+	var err error
+	if p.secondChance() {
+		err = s.q.add(d, time.Now(), second)
+	} else {
+		err = s.push(d)
+	}
+	if err != nil {
 		s.h.putDoc(d)
 		return err
 	}

@@ -13,7 +13,20 @@ type item struct {
 	doc  *exi.Doc
 	size int
 	at   time.Time
+	lane lane
 }
+
+// lane says where a stanza comes from. Each has its own share of the queue, for
+// what waited elsewhere comes all at once, and no client is to be thrown out
+// for that.
+type lane int
+
+const (
+	live    lane = iota // from others, as they send it
+	second              // left behind by another session of the account
+	offline             // kept while the account was away; bounded there
+	lanes
+)
 
 // queue holds what a session is to be sent, in order:
 //
@@ -25,9 +38,10 @@ type queue struct {
 	mu       sync.Mutex
 	items    []item
 	written  int
-	size     int
-	limit    int
-	octets   int
+	stanzas  [lanes]int
+	size     [lanes]int
+	limit    int // stanzas of a lane
+	octets   int // size of a lane
 	keep     bool   // stream management: keep until acknowledged
 	turnKeep bool   // keep from the next batch on
 	acked    uint32 // the client's last h
@@ -66,21 +80,21 @@ func docSize(d *exi.Doc) int {
 }
 
 // push appends a stanza. On error the caller keeps the Doc.
-func (q *queue) push(d *exi.Doc, at time.Time) error { return q.add(d, at, false) }
+func (q *queue) push(d *exi.Doc, at time.Time) error { return q.add(d, at, live) }
 
-// add is push; what is bounded elsewhere need not fit.
-func (q *queue) add(d *exi.Doc, at time.Time, bounded bool) error {
+func (q *queue) add(d *exi.Doc, at time.Time, l lane) error {
 	size := docSize(d)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
 		return errClosed
-	case !bounded && (len(q.items) >= q.limit || q.size+size > q.octets):
+	case l != offline && (q.stanzas[l] >= q.limit || q.size[l]+size > q.octets):
 		return errFull
 	}
-	q.items = append(q.items, item{d, size, at})
-	q.size += size
+	q.items = append(q.items, item{d, size, at, l})
+	q.stanzas[l]++
+	q.size[l] += size
 	q.signal()
 	return nil
 }
@@ -134,7 +148,7 @@ func (q *queue) wrote(unsent int, skip bool) (done []*exi.Doc) {
 	if skip {
 		bad := q.items[q.written]
 		q.items = append(q.items[:q.written], q.items[q.written+1:]...)
-		q.size -= bad.size
+		q.uncount(bad)
 		done = append(done, bad.doc)
 	}
 	if !q.keep {
@@ -143,9 +157,14 @@ func (q *queue) wrote(unsent int, skip bool) (done []*exi.Doc) {
 	return done
 }
 
+func (q *queue) uncount(it item) {
+	q.stanzas[it.lane]--
+	q.size[it.lane] -= it.size
+}
+
 func (q *queue) drop(done []*exi.Doc, n int) []*exi.Doc {
 	for _, it := range q.items[:n] {
-		q.size -= it.size
+		q.uncount(it)
 		done = append(done, it.doc)
 	}
 	rest := copy(q.items, q.items[n:])
@@ -190,7 +209,8 @@ func (q *queue) close() []item {
 	defer q.mu.Unlock()
 	q.closed = true
 	rest := q.items
-	q.items, q.written, q.size = nil, 0, 0
+	q.items, q.written = nil, 0
+	q.stanzas, q.size = [lanes]int{}, [lanes]int{}
 	return rest
 }
 

@@ -212,7 +212,7 @@ func (acc *account) deliver(p *packet, typ string) (lost []lostItem, err error) 
 			continue
 		}
 		err := p.give(s)
-		if errors.Is(err, errFull) {
+		if errors.Is(err, errFull) && !p.secondChance() {
 			// What is in the queue comes before p: it must not wait until the
 			// session has ended (IM-R56).
 			lost = append(lost, acc.spill(s)...)
