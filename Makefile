@@ -38,6 +38,15 @@ lint: ## gofmt, vet, staticcheck, tidy, length of files
 cross: ## stripped binaries for arm 6, arm 7, arm64, riscv64, amd64 in dist/
 	@.ci/cross
 
+deb: ## Debian packages for armhf, arm64, amd64 in dist/ (needs Go 1.26.4)
+	@board/packaging/build.sh deb
+
+tarball: ## static tarballs for arm 6, arm 7, arm64, riscv64, amd64 in dist/
+	@board/packaging/build.sh tarball
+
+package-test: ## install, upgrade, remove and purge the package in a Debian of its own (root)
+	@board/packaging/test.sh
+
 generate: ## files derived from others: examples, documentation, tables
 	$(GO) generate ./...
 
@@ -47,4 +56,4 @@ clean: ## what the targets above left behind
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench bench-exi bench-peers hil fuzz lint cross generate clean help
+.PHONY: build demo test race bench bench-exi bench-peers hil fuzz lint cross deb tarball package-test generate clean help
