@@ -79,7 +79,7 @@ func parse(name, text string) (command, error) {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	first, ok := strings.CutPrefix(lines[0], "Usage: ")
 	if !ok {
-		return c, fmt.Errorf("the help of %s does not begin with Usage:", name)
+		return c, fmt.Errorf("the help of %s does not begin with its usage", name)
 	}
 	c.usage = []string{first}
 	i := 1
