@@ -24,16 +24,20 @@ import (
 //	unclaimed (Owner empty) --mine--> claimed --remove--> tombstone (Removed)
 //	claimed, tombstone --disown--> unclaimed without tags
 type record struct {
-	JID       string // bare
-	Ref       provisioning.Ref
-	Owner     string    `json:",omitempty"` // bare; the thing itself where it owns itself
-	Private   bool      `json:",omitempty"`
-	Removed   bool      `json:",omitempty"` // tombstone (0347-D1)
-	Claimed   time.Time `json:",omitzero"`
-	Tags      []provisioning.Tag
-	Claim     []byte `json:",omitempty"` // digest of the tags that claim it
-	TellOwner bool   `json:",omitempty"` // the thing does not know yet that it was claimed
-	TellGone  bool   `json:",omitempty"` // the thing does not know yet that it was removed
+	JID     string // bare
+	Ref     provisioning.Ref
+	Owner   string    `json:",omitempty"` // bare; the thing itself where it owns itself
+	Private bool      `json:",omitempty"`
+	Removed bool      `json:",omitempty"` // tombstone (0347-D1)
+	Claimed time.Time `json:",omitzero"`
+	Tags    []provisioning.Tag
+	Claim   []byte `json:",omitempty"` // digest of the tags that claim it
+	// Offer is whom the owner offers the thing to, until OfferEnds.
+	Offer     string    `json:",omitempty"`
+	OfferEnds time.Time `json:",omitzero"`
+
+	TellOwner bool `json:",omitempty"` // the thing does not know yet that it was claimed
+	TellGone  bool `json:",omitempty"` // the thing does not know yet that it was removed
 
 	ix provisioning.Index // of what is listed
 }

@@ -188,6 +188,8 @@ func (s *Server) serve() {
 		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameCanControl, s.may)
 		m.HandleFunc(xmpp.Message, "*", nameForm, s.formReply)
 	}
+	s.serveOwner(m)
+	features = append(features, provisioning.NSOwner)
 	m.HandleFunc(xmpp.IQ, xmpp.Result, exi.Name{}, s.answered)
 	m.HandleFunc(xmpp.IQ, xmpp.TypeError, exi.Name{}, s.answered)
 	m.HandleFunc(xmpp.Presence, "*", exi.Name{}, s.presence)
