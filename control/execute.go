@@ -328,7 +328,7 @@ func sampleOf(samples []drivers.Sample, channel string) (drivers.Sample, bool) {
 func (s *Service) estimate(w write, now time.Time) {
 	rd := live.Reading{Value: w.value, Time: now, Quality: live.AutomaticEstimate | s.clockFlag()}
 	for i := range w.node.Fields {
-		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Const.Kind() == drivers.KindNone {
+		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Measured() {
 			rd.Unit = f.Unit
 			s.cfg.Live.Put(w.node.Ref, f.Name, rd)
 		}
@@ -340,7 +340,7 @@ func (s *Service) estimate(w write, now time.Time) {
 func (s *Service) unknown(w write, now time.Time) {
 	err := errors.New("writing it failed")
 	for i := range w.node.Fields {
-		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Const.Kind() == drivers.KindNone {
+		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Measured() {
 			s.cfg.Live.Fail(w.node.Ref, f.Name, now, err)
 		}
 	}

@@ -43,7 +43,7 @@ var periods = [...]struct {
 // nothing.
 func newPast(f *node.Field, types node.Types, names []string) (p past, ok bool) {
 	types &= node.Historical | node.Peak
-	if types == 0 || f.Const.Kind() != drivers.KindNone {
+	if types == 0 || f.Constant() {
 		return p, false
 	}
 	p = past{field: f, types: types, own: len(names) == 0 || slices.Contains(names, f.Name)}

@@ -93,7 +93,7 @@ func (p *plan) choose(nodes []*node.Node, d node.Decision, history bool) bool {
 				continue
 			}
 			e.fields = append(e.fields, f)
-			e.needs = e.needs || f.Const.Kind() == drivers.KindNone
+			e.needs = e.needs || f.Measured()
 		}
 		if len(e.fields)+len(e.past) > 0 {
 			p.entries = append(p.entries, e)
@@ -135,8 +135,8 @@ func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
 		if e.node.Parameter(f.Name) != nil {
 			it.Writable = Yes
 		}
-		if f.Const.Kind() == drivers.KindNone {
-			if bad != nil || !s.measured(out, e, f, &it, now) {
+		if !f.Constant() {
+			if bad != nil && f.Measured() || !s.measured(out, e, f, &it, now) {
 				continue
 			}
 		} else if !s.cfg.ClockSane() {
@@ -153,7 +153,11 @@ func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
 func (s *Service) measured(out *report, e *entry, f *node.Field, it *Item, now time.Time) bool {
 	rd, ok := s.cfg.Live.Get(e.node.Ref, f.Name)
 	if !ok {
-		out.fault(e.node.Ref, now, f.Name+": "+live.ErrNoSample.Error())
+		why := live.ErrNoSample
+		if f.Computed {
+			why = errNoSource
+		}
+		out.fault(e.node.Ref, now, f.Name+": "+why.Error())
 		return false
 	}
 	if rd.Err != nil {

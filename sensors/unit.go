@@ -135,6 +135,7 @@ func (u *unit) leftAlone(now time.Time) error {
 var (
 	errStuck    = errors.New("the driver does not return from an earlier read")
 	errTooLate  = errors.New("the device was not read in time")
+	errNoSource = errors.New("what it is computed from has not been read yet")
 	errNoDevice = errors.New("the device of this node is not set up")
 	errStopped  = errors.New("the gateway is stopping")
 )

@@ -29,6 +29,7 @@ func (l *loader) references(root *node) {
 	l.loops()
 	l.claims()
 	l.conditions(names)
+	l.computed(names)
 	grants := root.get("access").get("allow")
 	for i, g := range l.cfg.Access.Allow {
 		for j, id := range g.Nodes {

@@ -117,6 +117,7 @@ type NodeKeys struct {
 	Interval time.Duration    `yaml:"interval" default:"10s" min:"100ms" max:"24h" doc:"how often it is measured; requests in between are answered with the latest measurement"`
 	Timeout  time.Duration    `yaml:"read_timeout" default:"5s" min:"10ms" max:"5m" doc:"how long one measurement may take"`
 	Fields   map[string]Field `yaml:"fields,omitempty" doc:"how its channels are shown, by channel name"`
+	Computed []Computed       `yaml:"computed,omitempty" doc:"further fields that are calculated"`
 	Rules    map[string]Rules `yaml:"rules,omitempty" doc:"limits and interlocks of its outputs, by channel name"`
 	Writable []string         `yaml:"writable,omitempty" doc:"channels that may be switched remotely; all that can be when left out, none with []" example:"[state]"`
 

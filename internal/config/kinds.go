@@ -40,10 +40,13 @@ type BusKind struct {
 type Kinds struct {
 	Buses   []BusKind
 	Devices []Kind
-	Formats Formats // checks of the formats jid, bare-jid, decimal and condition
-	// Values lists what a condition that passed its format looks at. nil:
+	Formats Formats // checks of the formats jid, bare-jid, decimal, condition, reading and formula
+	// Values lists what a condition or formula that passed its format looks at. nil:
 	// that is not checked.
 	Values func(condition string) []Value
+	// Energy says what is wrong with adding power in one unit up to energy in
+	// another; empty texts for nothing. nil: that is not checked.
+	Energy func(power, energy string) (what, fix string)
 }
 
 func (k *Kinds) device(name string) *Kind {

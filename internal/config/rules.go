@@ -99,19 +99,16 @@ func (l *loader) valueRef(at *node, path string, v Value, ids []string) {
 		return
 	}
 	nd := &l.cfg.Nodes[i]
-	kind := l.kinds.device(nd.Kind)
-	if kind == nil || kind.Channels == nil {
-		return
-	}
-	known, ok := kind.Channels(nd.Config)
-	if !ok {
-		return
-	}
 	var fields []string
-	for _, c := range known {
-		if !nd.Fields[c.Name].Hide {
-			fields = append(fields, nd.shownName(c.Name))
-		}
+	for _, c := range nd.Computed {
+		fields = append(fields, c.Name)
+	}
+	shown, ok := l.shownFields(nd)
+	for _, c := range shown {
+		fields = append(fields, c.Name)
+	}
+	if !ok {
+		return // it may have more than can be known now
 	}
 	if !slices.Contains(fields, v.Field) {
 		l.add(at, path, "the node "+quote(v.Node)+" shows no field "+quote(v.Field), suggest(v.Field, fields))

@@ -272,3 +272,15 @@ func (e *env) arithmetic(x expr) (drivers.Value, bool) {
 	r, err := apply(x, n)
 	return drivers.Decimal(r), err == nil // what does not fit, or x/0, is unknown
 }
+
+// ParseReading reads the name of one reading.
+func ParseReading(text string) (Reading, error) {
+	f, err := Parse(text)
+	if err != nil {
+		return Reading{}, err
+	}
+	if f.root.op != opReading {
+		return Reading{}, fmt.Errorf("formula: %q is a calculation; one reading, node.field, is wanted", text)
+	}
+	return f.root.ref, nil
+}

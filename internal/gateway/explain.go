@@ -72,6 +72,10 @@ func (g *Gateway) why(n *node.Node, f *node.Field, shown local.Field) local.Why 
 		w.Channel = ""
 		return w
 	}
+	if f.Computed {
+		w.Channel = ""
+		w.Computed, w.Sources, _ = g.computed.Explain(n.Ref, f.Name)
+	}
 	if rd, ok := g.live.Get(n.Ref, f.Name); ok {
 		w.MaxAge = rd.MaxAge.Seconds()
 		w.Raw = rawText(&rd)

@@ -20,6 +20,7 @@ import (
 	"postern/internal/node"
 	"postern/internal/store"
 	"postern/sensors"
+	"postern/sensors/computed"
 	"postern/sensors/history"
 	"postern/xmpp"
 	"postern/xmpp/compress"
@@ -59,8 +60,12 @@ type Gateway struct {
 	access  *accessSwitch
 	db      *store.DB
 	history *history.History // nil when it is switched off
+	// computed calculates fields from others.
+	computed *computed.Engine
 	// policies say what the history keeps of which field; a reload replaces them.
 	policies atomic.Pointer[map[fieldKey]history.Policy]
+	// constants is the tree in force, for computed fields.
+	constants atomic.Pointer[node.Tree]
 
 	// mu guards what a reload replaces, for the status.
 	mu   sync.Mutex
@@ -137,6 +142,9 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := g.openComputed(t); err != nil {
+		return err
+	}
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
 		Logger:    g.log.With("part", "control"),
@@ -175,6 +183,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"session", g.session.Run},
 		{"missing devices", g.findMissing},
 		{"history", g.runHistory},
+		{"computed fields", g.computed.Run},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -74,6 +74,7 @@ func (g *Gateway) setPolicies(cfg *config.Config) {
 			all[fieldKey{node.Ref{ID: n.ID}, name}] = policyOf(f.History)
 		}
 	}
+	computedPolicies(cfg, all)
 	g.policies.Store(&all)
 }
 

@@ -251,8 +251,9 @@ func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cf
 func Kinds() *config.Kinds {
 	out := &config.Kinds{
 		Buses:   busKinds(),
-		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition},
+		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "formula": checkCondition, "reading": checkReading},
 		Values:  conditionValues,
+		Energy:  energyUnits,
 	}
 	for _, k := range kinds() {
 		out.Devices = append(out.Devices, k.Kind)

@@ -26,6 +26,7 @@ func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
 			out.Device = n.ID
 			out.Fields, out.Parameters = shown(n, d.Device.(described).Channels())
 		}
+		out.Fields = append(out.Fields, computedFields(n)...)
 		nodes = append(nodes, out)
 	}
 	t, err := node.NewTree(nodes)

@@ -123,9 +123,13 @@ func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
 	if err := g.sensors.Apply(ctx, g.sensorSetup(cfg, t)); err != nil {
 		return err
 	}
+	if err := g.computed.Apply(computations(cfg)); err != nil {
+		return err
+	}
 	g.setPolicies(cfg)
 	g.mu.Lock()
 	g.cfg, g.tree = cfg, t
+	g.constants.Store(t)
 	g.mu.Unlock()
 	return nil
 }

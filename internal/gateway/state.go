@@ -35,7 +35,7 @@ func StateDirectory(given, name string) (string, error) {
 // OpenStore opens the store of a daemon in dir. A file that was there before
 // is checked by a process of its own.
 func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*store.DB, error) {
-	o := store.Options{Logger: log, Order: []string{"claim", "tokens", "accounts", "audit", "outbox", "history"}}
+	o := store.Options{Logger: log, Order: []string{"claim", "tokens", "accounts", "audit", "computed", "outbox", "history"}}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == "postern" {
 		o.Check = store.ChildCheck(exe, "store", "check")
 	}

@@ -104,3 +104,31 @@ func (q Quality) rank() int {
 // Usable reports whether a value of this quality may stand for the present
 // state: it is neither missing nor faulty nor still being measured.
 func (q Quality) Usable() bool { return q&(Missing|InProgress|Error) == 0 }
+
+// Combine returns the quality of what is computed from values of quality a and
+// b; 0 stands for no value yet. The less reliable of the two decides, so that
+// an estimate stays an estimate (0323-R49); what one of them says about its
+// period or its clock holds for the result. Nobody signed or invoiced the
+// result, so those flags end here.
+func Combine(a, b Quality) Quality {
+	const reading = InProgress | AutomaticEstimate | ManualEstimate | ManualReadout | AutomaticReadout
+	simple := func(q Quality) Quality {
+		if q == 0 {
+			return 0
+		}
+		r := q & reading
+		if r == 0 {
+			r = AutomaticReadout // 0323-R31, and what was signed was read
+		}
+		return r & -r // the least reliable
+	}
+	periods := (a | b) &^ chain
+	ra, rb := simple(a), simple(b)
+	switch {
+	case ra == 0:
+		ra = rb
+	case rb != 0:
+		ra = min(ra, rb)
+	}
+	return ra | periods
+}

@@ -18,7 +18,7 @@ var ErrNoSample = errors.New("the device gave no reading of this channel")
 func (s *Store) PutSamples(n *node.Node, samples []drivers.Sample, extra Quality, maxAge time.Duration) {
 	for i := range n.Fields {
 		f := &n.Fields[i]
-		if f.Const.Kind() != drivers.KindNone {
+		if !f.Measured() {
 			continue
 		}
 		for j := range samples {
@@ -61,7 +61,7 @@ func (s *Store) putSample(n *node.Node, f *node.Field, sm *drivers.Sample, extra
 // FailAll marks every measured field of n as failed: its device gave nothing.
 func (s *Store) FailAll(n *node.Node, at time.Time, err error) {
 	for i := range n.Fields {
-		if n.Fields[i].Const.Kind() == drivers.KindNone {
+		if n.Fields[i].Measured() {
 			s.Fail(n.Ref, n.Fields[i].Name, at, err)
 		}
 	}

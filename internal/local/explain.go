@@ -40,9 +40,13 @@ type Device struct {
 // Why is where a field's value comes from.
 type Why struct {
 	Field
-	Channel     string `json:"channel"`
-	Raw         string `json:"raw,omitempty"` // as measured, where it was calibrated
-	Calibration string `json:"calibration,omitempty"`
+	Channel string `json:"channel"` // of the device; empty where none gives it
+	// Computed says how it is calculated, Sources from what; empty where a
+	// channel gives it.
+	Computed    string   `json:"computed,omitempty"`
+	Sources     []string `json:"sources,omitempty"`
+	Raw         string   `json:"raw,omitempty"` // as measured, where it was calibrated
+	Calibration string   `json:"calibration,omitempty"`
 	// MaxAge is after how many seconds a reading no longer stands; 0: never.
 	MaxAge  float64    `json:"max_age,omitempty"`
 	History string     `json:"history,omitempty"` // what is kept of it

@@ -79,7 +79,16 @@ type Field struct {
 	// Const is the value of a field that no channel gives, for example a
 	// serial number from the configuration; kind none for a measured one.
 	Const drivers.Value
+	// Computed marks a field that no channel gives because it is calculated
+	// from others.
+	Computed bool
 }
+
+// Constant reports whether the field never changes.
+func (f *Field) Constant() bool { return f.Const.Kind() != drivers.KindNone }
+
+// Measured reports whether a channel of the device gives the field.
+func (f *Field) Measured() bool { return !f.Constant() && !f.Computed }
 
 // SourceChannel is the device channel that gives the field.
 func (f *Field) SourceChannel() string {

@@ -124,16 +124,22 @@ func explainDevice(b *strings.Builder, d *local.Device, now time.Time) {
 func explainField(b *strings.Builder, f *local.Why, now time.Time) {
 	row := fieldRow("", f.Field, now)
 	value := strings.TrimSpace(row[2] + " " + row[3])
-	if f.Channel == "" {
+	if f.Channel == "" && f.Computed == "" {
 		fmt.Fprintf(b, "\n%s  %s\n  from the configuration\n", printable(row[1]), printable(value))
 		return
 	}
 	fmt.Fprintf(b, "\n%s  %s  %s\n", printable(row[1]), printable(value), printable(row[5]))
-	if f.Channel != f.Name {
+	if f.Computed != "" {
+		fmt.Fprintf(b, "  computed: %s\n", printable(f.Computed))
+	} else if f.Channel != f.Name {
 		fmt.Fprintf(b, "  channel %s\n", printable(f.Channel))
 	}
+	verb := "measured"
+	if f.Computed != "" {
+		verb = "its newest source was measured"
+	}
 	if f.Time != nil {
-		fmt.Fprintf(b, "  measured %s ago", ago(now.Sub(*f.Time)))
+		fmt.Fprintf(b, "  %s %s ago", verb, ago(now.Sub(*f.Time)))
 		if f.MaxAge > 0 {
 			fmt.Fprintf(b, "; stands for %s", ago(time.Duration(f.MaxAge*float64(time.Second))))
 		}
