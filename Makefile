@@ -26,7 +26,7 @@ bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
 bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 	@.ci/bench-peers
 
-hil: ## drivers on the buses of a real kernel, in QEMU (fetches Debian packages the first time)
+hil: ## drivers and a gateway on a real arm64 kernel in QEMU (fetches Debian packages the first time)
 	@board/hil/run.sh
 
 fuzz: ## every fuzz target for FUZZTIME

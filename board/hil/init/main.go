@@ -1,37 +1,38 @@
-// Command init is the first process of the guest that drivers are tested in: it
-// mounts, loads modules, runs the test binaries in /t and switches off. The
-// host takes the result from the lines that begin with RESULT.
+// Command init is the first process of the guest that drivers are tested in:
+// it mounts, loads modules, brings the network up and then does what the host
+// asks for through the agent.
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern/board/hil/agent"
 )
 
 func main() {
 	for _, m := range []struct{ kind, dir string }{
-		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"},
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"},
 	} {
 		mount(m.kind, m.dir)
 	}
+	mount("devpts", "/dev/pts")
 	loadModules()
 	mount("configfs", "/sys/kernel/config")
-	waitForBus()
-	tests, _ := filepath.Glob("/t/*.test")
-	for _, t := range tests {
-		c := exec.Command(t, "-test.v", "-test.timeout=100s", "-test.run=Kernel")
-		c.Stdout, c.Stderr = os.Stdout, os.Stdout
-		verdict := "ok"
-		if err := c.Run(); err != nil {
-			verdict = err.Error()
-		}
-		fmt.Println("RESULT", filepath.Base(t), verdict)
+	if err := network(); err != nil {
+		fmt.Println("init: network:", err)
+	}
+	if err := serve(); err != nil {
+		fmt.Println("init: agent:", err)
 	}
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -53,7 +54,7 @@ func loadModules() {
 	if err != nil {
 		fmt.Println("init:", err)
 	}
-	for _, name := range strings.Fields(string(list)) {
+	for name := range strings.FieldsSeq(string(list)) {
 		f, err := os.Open(filepath.Join("/m", name))
 		if err == nil {
 			err = unix.FinitModule(int(f.Fd()), "", 0)
@@ -65,19 +66,116 @@ func loadModules() {
 	}
 }
 
-// waitForBus tells the tests which I2C bus is the virtual one, by its adapter's
-// name.
-func waitForBus() {
-	for range 50 {
-		names, _ := filepath.Glob("/sys/class/i2c-dev/*/name")
-		for _, n := range names {
-			b, _ := os.ReadFile(n)
-			if name := strings.TrimSpace(string(b)); strings.Contains(name, "virtio") {
-				_ = os.Setenv("POSTERN_I2C_BUS", name)
-				return
-			}
-		}
-		time.Sleep(100 * time.Millisecond)
+// network gives the interfaces the addresses that QEMU's user network expects:
+// 10.0.2.15, with the host at 10.0.2.2 on the same network.
+func network() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
 	}
-	fmt.Println("init: no virtual I2C bus")
+	defer unix.Close(fd)
+	var card string
+	for range 100 { // the card may appear after its module
+		if cards, _ := filepath.Glob("/sys/class/net/e*"); len(cards) > 0 {
+			card = filepath.Base(cards[0])
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if card == "" {
+		return fmt.Errorf("no network card appeared")
+	}
+	for _, i := range []struct{ name, addr, mask string }{{"lo", "127.0.0.1", "255.0.0.0"}, {card, "10.0.2.15", "255.255.255.0"}} {
+		if err := raise(fd, i.name, net.ParseIP(i.addr).To4(), net.ParseIP(i.mask).To4()); err != nil {
+			return fmt.Errorf("%s: %w", i.name, err)
+		}
+	}
+	return nil
+}
+
+func raise(fd int, name string, addr, mask net.IP) error {
+	r, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		request uint
+		addr    net.IP
+	}{{unix.SIOCSIFADDR, addr}, {unix.SIOCSIFNETMASK, mask}} {
+		if err := r.SetInet4Addr(s.addr); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(fd, s.request, r); err != nil {
+			return err
+		}
+	}
+	r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
+}
+
+func serve() error {
+	l, err := net.Listen("tcp", fmt.Sprint(":", agent.Port))
+	if err != nil {
+		return err
+	}
+	fmt.Println("init: ready")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			var r agent.Request
+			if json.NewDecoder(c).Decode(&r) == nil {
+				_ = json.NewEncoder(c).Encode(do(r)) // the host has gone when this fails
+			}
+		}()
+	}
+}
+
+func do(r agent.Request) (a agent.Answer) {
+	var err error
+	switch r.Op {
+	case "read":
+		var b []byte
+		b, err = os.ReadFile(r.Path)
+		a.Text = string(b)
+	case "write":
+		err = os.WriteFile(r.Path, []byte(r.Text), 0o600)
+	case "mkdir":
+		err = os.MkdirAll(r.Path, 0o755)
+	case "remove":
+		err = os.Remove(r.Path)
+	case "link":
+		err = os.Symlink(r.Text, r.Path)
+	case "run":
+		var out []byte
+		out, err = command(r).CombinedOutput()
+		a.Text = string(out)
+	case "start":
+		c := command(r)
+		c.Stdout, c.Stderr = os.Stdout, os.Stdout
+		if err = c.Start(); err == nil {
+			a.PID = c.Process.Pid
+			go func() { fmt.Println("init: ended:", r.Argv, c.Wait()) }()
+		}
+	case "signal":
+		err = syscall.Kill(r.PID, syscall.Signal(r.Num))
+	default:
+		err = fmt.Errorf("the agent knows no %q", r.Op)
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}
+
+func command(r agent.Request) *exec.Cmd {
+	c := exec.Command(r.Argv[0], r.Argv[1:]...)
+	c.Env = []string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp"}
+	for k, v := range r.Env {
+		c.Env = append(c.Env, k+"="+v)
+	}
+	return c
 }

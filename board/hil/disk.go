@@ -1,50 +1,42 @@
-// Command initrd packs a directory as an initial RAM disk (cpio, newc format;
-// the kernel's Documentation/driver-api/early-userspace/buffer-format).
-package main
+package hil
 
 import (
 	"bufio"
 	"fmt"
-	"io/fs"
-	"log"
+	"maps"
 	"os"
-	"path/filepath"
+	"path"
+	"slices"
 )
 
-func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: initrd DIRECTORY FILE")
-	}
-	if err := pack(os.Args[1], os.Args[2]); err != nil {
-		log.Fatal(err)
-	}
-}
-
-func pack(dir, file string) error {
-	f, err := os.Create(file)
+// writeDisk packs files as an initial RAM disk (cpio, newc format; the kernel's
+// Documentation/driver-api/early-userspace/buffer-format). Every file may be
+// executed; the directories above them are made.
+func writeDisk(name string, files map[string][]byte) error {
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriter(f)
+	dirs := map[string]bool{"dev": true, ".": true}
+	for name := range files {
+		for d := path.Dir(name); d != "."; d = path.Dir(d) {
+			dirs[d] = true
+		}
+	}
 	inode := 0
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
+	for _, d := range slices.Sorted(maps.Keys(dirs)) {
 		inode++
-		if d.IsDir() {
-			return entry(w, name, inode, 0o40755, nil)
+		if err == nil && d != "." {
+			err = entry(w, d, inode, 0o40755, nil)
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		inode++
+		if err == nil {
+			err = entry(w, name, inode, 0o100755, files[name])
 		}
-		return entry(w, name, inode, 0o100755, data)
-	})
+	}
 	if err == nil {
 		err = entry(w, "TRAILER!!!", 0, 0, nil)
 	}

@@ -1,6 +1,10 @@
-package main
+package vhosti2c
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // queue is a split virtqueue: descriptors of 16 octets (address u64, length
 // u32, flags u16, next u16), a ring of heads that the guest offers, and one of
@@ -63,7 +67,8 @@ func (b *backend) answer(head uint16, failed *bool) (written int, follows bool) 
 	}
 	flags := le.Uint32(out[0][4:])
 	follows = flags&requestFailNext != 0
-	chip := b.chips[le.Uint16(out[0])>>1]
+	addr := le.Uint16(out[0]) >> 1
+	chip := b.chips[addr]
 	ok := chip != nil && !*failed
 	if ok {
 		var w, r []byte
@@ -72,8 +77,11 @@ func (b *backend) answer(head uint16, failed *bool) (written int, follows bool) 
 		} else if len(out) > 1 {
 			w = append(w, out[1]...)
 		}
-		if ok = chip.Tx(w, r) == nil; ok {
+		err := chip.Tx(w, r)
+		if ok = err == nil; ok {
 			written = len(r)
+		} else {
+			fmt.Fprintf(b.log, "i2c: 0x%02x refuses % x and %d octets: %v\n", addr, w, len(r), err)
 		}
 	}
 	*failed = !ok

@@ -1,4 +1,10 @@
-package main
+// Package vhosti2c is the far end of a guest's I2C bus: QEMU's
+// vhost-user-i2c device hands it each transfer, and simulated chips answer. So
+// drivers run through a real kernel's I2C layer without any hardware.
+//
+// Sources: QEMU docs/interop/vhost-user; Virtual I/O Device (VIRTIO) 1.2, 2.7
+// (split virtqueues) and 5.18 (I2C adapter).
+package vhosti2c
 
 import (
 	"encoding/binary"
@@ -46,12 +52,16 @@ type region struct {
 type backend struct {
 	conn    *net.UnixConn
 	chips   map[uint16]i2c.Slave
+	log     io.Writer
 	regions []region
 	queue   queue
 }
 
-func newBackend(c *net.UnixConn, chips map[uint16]i2c.Slave) *backend {
-	return &backend{conn: c, chips: chips, queue: queue{kick: -1, call: -1}}
+// Serve answers for the chips, by their 7-bit addresses, on one connection of
+// QEMU until it hangs up. What a chip refuses is told to log.
+func Serve(c *net.UnixConn, chips map[uint16]i2c.Slave, log io.Writer) error {
+	b := &backend{conn: c, chips: chips, log: log, queue: queue{kick: -1, call: -1}}
+	return b.serve()
 }
 
 // serve runs until QEMU hangs up.
