@@ -25,7 +25,7 @@ type AccessConfig struct {
 	Session Session
 	Store   *store.DB
 	// Servers are trusted; one grant is enough (0324-R46). None: only the owner
-	// and Local decide.
+	// and Local decide. SetServers changes them.
 	Servers []jid.JID
 	// Resolve returns the address that answers requests for a server, zero
 	// while it cannot be reached: for one on an account, the full address from
@@ -58,8 +58,9 @@ type Access struct {
 	cache *cache
 	jobs  chan Recommend
 
-	mu    sync.Mutex
-	heard map[string]time.Time // when a server answered last, by bare JID
+	mu      sync.Mutex
+	servers []jid.JID            // bare; the slice is replaced, never changed
+	heard   map[string]time.Time // when a server answered last, by bare JID
 }
 
 var _ node.Access = (*Access)(nil)
@@ -92,6 +93,7 @@ func NewAccess(cfg AccessConfig) (*Access, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Access{cfg: cfg, log: cfg.Logger, jobs: make(chan Recommend, 64), heard: make(map[string]time.Time)}
+	a.servers = bareAll(cfg.Servers)
 	a.cache = newCache(max(cfg.CacheSize, 0), cfg.CacheAge, cfg.Store)
 	if err := a.cache.load(a.serves); err != nil {
 		// The cache only saves questions.
@@ -109,9 +111,48 @@ func (a *Access) Register(m *xmpp.Mux) {
 	m.HandleFunc(xmpp.Message, "*", NameUnfriend, a.recommended)
 }
 
+func bareAll(list []jid.JID) (out []jid.JID) {
+	for _, j := range list {
+		if b := j.Bare(); !slices.ContainsFunc(out, b.Equal) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// Servers returns the trusted servers.
+func (a *Access) Servers() []jid.JID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.servers)
+}
+
+func (a *Access) trusted() []jid.JID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.servers
+}
+
+// SetServers replaces the trusted servers. When they differ from those before,
+// everything cached is forgotten first (0324-R44).
+func (a *Access) SetServers(list []jid.JID) error {
+	now := bareAll(list)
+	old := a.trusted()
+	if len(old) == len(now) && !slices.ContainsFunc(now, func(j jid.JID) bool { return !slices.ContainsFunc(old, j.Equal) }) {
+		return nil
+	}
+	if err := a.cache.clear(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.servers = now
+	return nil
+}
+
 // serves reports whether an address is that of a trusted server (0324-D12).
 func (a *Access) serves(bare string) bool {
-	return slices.ContainsFunc(a.cfg.Servers, func(j jid.JID) bool { return j.Bare().String() == bare })
+	return slices.ContainsFunc(a.trusted(), func(j jid.JID) bool { return j.String() == bare })
 }
 
 // CanRead implements node.Access.
@@ -162,19 +203,30 @@ func (a *Access) byOwner(r node.Request) (d node.Decision, all bool) {
 	if a.cfg.Owner == nil {
 		return d, false
 	}
-	if a.cfg.Owner(Ref{}) == r.Bare {
-		return node.Everything(), true
+	d.Scopes = OwnerScopes(a.cfg.Owner, r)
+	return d, len(d.Scopes) > 0 && (len(d.Scopes[0].Nodes) == 0 || len(d.Scopes[0].Nodes) == len(r.Nodes))
+}
+
+// OwnerScopes is what a requester may do as an owner (0347-D24): everything
+// where the device itself is the requester's, else its nodes among those of
+// the request.
+func OwnerScopes(owner func(Ref) string, r node.Request) []node.Scope {
+	switch {
+	case r.Bare == "":
+		return nil
+	case owner(Ref{}) == r.Bare:
+		return []node.Scope{{}}
 	}
 	var own []Ref
 	for _, n := range r.Nodes {
-		if a.cfg.Owner(n) == r.Bare {
+		if owner(n) == r.Bare {
 			own = append(own, n)
 		}
 	}
-	if len(own) > 0 {
-		d.Scopes = append(d.Scopes, node.Scope{Nodes: own})
+	if len(own) == 0 {
+		return nil
 	}
-	return d, len(own) > 0 && len(own) == len(r.Nodes)
+	return []node.Scope{{Nodes: own}}
 }
 
 // askAll asks all servers at the same time and unites what they allow
@@ -188,15 +240,16 @@ func (a *Access) askAll(ctx context.Context, r node.Request, control bool) (scop
 	if q.JID, err = jid.Parse(r.Bare); err != nil {
 		return nil, fmt.Errorf("provisioning: requester %q: %w", r.Bare, err)
 	}
-	answers := make([]Answer, len(a.cfg.Servers))
-	errs := make([]error, len(a.cfg.Servers))
+	servers := a.trusted()
+	answers := make([]Answer, len(servers))
+	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
-	for i, server := range a.cfg.Servers {
-		if i == len(a.cfg.Servers)-1 {
-			answers[i], errs[i] = a.ask(ctx, server.Bare(), q)
+	for i, server := range servers {
+		if i == len(servers)-1 {
+			answers[i], errs[i] = a.ask(ctx, server, q)
 			break
 		}
-		wg.Go(func() { answers[i], errs[i] = a.ask(ctx, server.Bare(), q) })
+		wg.Go(func() { answers[i], errs[i] = a.ask(ctx, server, q) })
 	}
 	wg.Wait()
 	for i := range answers {
@@ -394,8 +447,8 @@ func (a *Access) isOwner(j jid.JID) bool {
 // An error is returned only without a yes.
 func (a *Access) friend(ctx context.Context, who jid.JID) (bool, error) {
 	var errs []error
-	for _, server := range a.cfg.Servers {
-		to := a.cfg.Resolve(server.Bare())
+	for _, server := range a.trusted() {
+		to := a.cfg.Resolve(server)
 		if to.String() == "" {
 			errs = append(errs, fmt.Errorf("provisioning: %s cannot be reached", server))
 			continue
@@ -415,7 +468,7 @@ func (a *Access) friend(ctx context.Context, who jid.JID) (bool, error) {
 			errs = append(errs, fmt.Errorf("provisioning: %s answers about somebody else", server))
 			continue
 		}
-		a.heardFrom(server.Bare().String())
+		a.heardFrom(server.String())
 		if f.Result {
 			return true, nil
 		}
@@ -431,7 +484,7 @@ func (a *Access) Policy(then roster.Policy) roster.Policy {
 		if a.isOwner(from) || a.serves(from.Bare().String()) {
 			return roster.Accepted
 		}
-		if len(a.cfg.Servers) == 0 {
+		if len(a.trusted()) == 0 {
 			return then(ctx, from)
 		}
 		yes, err := a.friend(ctx, from)
@@ -450,8 +503,8 @@ func (a *Access) Policy(then roster.Policy) roster.Policy {
 // that they send what it missed (0324-D23).
 func (a *Access) Online(ctx context.Context) error {
 	var out []xmpp.Stanza
-	for _, s := range a.cfg.Servers {
-		out = append(out, xmpp.Stanza{Kind: xmpp.Presence, To: s.Bare()})
+	for _, s := range a.trusted() {
+		out = append(out, xmpp.Stanza{Kind: xmpp.Presence, To: s})
 	}
 	if len(out) == 0 {
 		return nil

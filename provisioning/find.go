@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mellium.im/xmpp/jid"
 
@@ -17,9 +18,12 @@ type Places struct {
 	Account   string // bare JID
 	Subdomain string // of the own server's domain
 	User      string // name of an account at the own server
-	// Else are further candidates: the registry, when a provisioning server is
-	// looked for.
+	// Else are further candidates: the registry and the owner, when a
+	// provisioning server is looked for.
 	Else []jid.JID
+	// Resolve returns the address of an account that answers requests, zero
+	// while its presence is missing. nil: the account's own.
+	Resolve func(jid.JID) jid.JID
 }
 
 // ErrNotFound says that nobody offers the service.
@@ -36,11 +40,27 @@ func Find(ctx context.Context, q disco.Querier, own jid.JID, feature string, p P
 	}
 	list = append(list, p.Else...)
 	for _, j := range list {
-		if offers(ctx, q, j, feature) {
-			return j, nil
+		to := j
+		if j.Localpart() != "" && p.Resolve != nil {
+			if to = p.Resolve(j.Bare()); to.String() == "" {
+				continue
+			}
+		}
+		if offers(ctx, q, to, feature) {
+			return j.Bare(), nil
 		}
 	}
 	return searchComponents(ctx, q, own, feature)
+}
+
+// Accounts returns the accounts among the configured places, which must be
+// contacts before they can be asked (0324-R59).
+func (p Places) Accounts(own jid.JID) (list []jid.JID) {
+	all, err := p.candidates(own)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(j jid.JID) bool { return j.Localpart() == "" })
 }
 
 func (p Places) candidates(own jid.JID) (list []jid.JID, err error) {

@@ -31,16 +31,16 @@ type Node struct {
 	Tags []Tag
 }
 
-// ThingConfig says what a Thing registers, and where. Session, Store, Registry
-// and Nodes are needed.
+// ThingConfig says what a Thing registers, and where. Session, Store and Nodes
+// are needed.
 type ThingConfig struct {
 	Session  Session
 	Store    *store.DB
-	Registry jid.JID
+	Registry jid.JID // zero until SetRegistry
 	Nodes    []Node
 	// Resolve returns the address that answers requests for Registry, zero
 	// while it cannot be reached: for a registry on an account, the full
-	// address from its presence. nil: Registry itself, a component.
+	// address from its presence. nil: the registry itself, a component.
 	Resolve func(jid.JID) jid.JID
 	// ClockSane says when registering may begin. nil: at once.
 	ClockSane func() bool
@@ -78,14 +78,16 @@ type Thing struct {
 	changing sync.Mutex // held while a change is committed; before mu
 
 	mu         sync.Mutex
+	registry   jid.JID
 	claims     map[Ref]Claim
 	registered map[Ref]bool // in this session
 	online     bool
+	failed     error // of the last attempt to register or update
 }
 
 // NewThing loads what is known, and makes the secrets that are missing.
 func NewThing(cfg ThingConfig) (*Thing, error) {
-	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), claims: make(map[Ref]Claim), registered: make(map[Ref]bool)}
+	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), claims: make(map[Ref]Claim), registered: make(map[Ref]bool)}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -95,8 +97,8 @@ func NewThing(cfg ThingConfig) (*Thing, error) {
 	if t.cfg.Resolve == nil {
 		t.cfg.Resolve = func(j jid.JID) jid.JID { return j }
 	}
-	if cfg.Store == nil || cfg.Registry.String() == "" || len(cfg.Nodes) == 0 {
-		return nil, errors.New("provisioning: a thing needs a store, a registry and something to register")
+	if cfg.Store == nil || len(cfg.Nodes) == 0 {
+		return nil, errors.New("provisioning: a thing needs a store and something to register")
 	}
 	for _, n := range cfg.Nodes {
 		if _, ok := FindTag(n.Tags, KeyTag); ok {
@@ -112,6 +114,28 @@ func NewThing(cfg ThingConfig) (*Thing, error) {
 		}
 	}
 	return t, t.load()
+}
+
+// Registry is the registry in use, zero while none is known.
+func (t *Thing) Registry() jid.JID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.registry
+}
+
+// SetRegistry sets the registry that was found. What is unclaimed is
+// registered there.
+func (t *Thing) SetRegistry(j jid.JID) {
+	t.mu.Lock()
+	changed := !t.registry.Equal(j.Bare())
+	if changed {
+		t.registry = j.Bare()
+		clear(t.registered)
+	}
+	t.mu.Unlock()
+	if changed {
+		t.poke()
+	}
 }
 
 func refKey(r Ref) string { return "n" + r.ID + "\x00" + r.Source + "\x00" + r.Cache }
@@ -158,6 +182,24 @@ func (t *Thing) Claim(r Ref) (Claim, bool) {
 	return c, ok
 }
 
+// Failure says why the last attempt to register or update did not succeed;
+// empty when it did.
+func (t *Thing) Failure() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		return ""
+	}
+	return t.failed.Error()
+}
+
+// Registered reports whether the registry has taken a node in this session.
+func (t *Thing) Registered(r Ref) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.registered[r]
+}
+
 // Owner returns the bare JID of a node's owner; that of the device itself owns
 // what has no owner of its own. Empty for nobody.
 func (t *Thing) Owner(r Ref) string {
@@ -177,7 +219,7 @@ func (t *Thing) Code(r Ref) (c Code, ok bool) {
 	if !found || claim.Owner != "" || claim.Key == "" {
 		return c, false
 	}
-	return Code{Tags: tagsWithKey(n, claim), Registry: t.cfg.Registry.Bare()}, true
+	return Code{Tags: tagsWithKey(n, claim), Registry: t.Registry()}, true
 }
 
 func tagsWithKey(n Node, c Claim) []Tag {
@@ -199,7 +241,7 @@ func (t *Thing) node(r Ref) (Node, bool) {
 
 // notice checks who sends a notice and about what (0347-R25).
 func (t *Thing) notice(st *xmpp.Stanza, r Ref) error {
-	if !st.From.Bare().Equal(t.cfg.Registry.Bare()) {
+	if !t.isRegistry(st.From) {
 		t.log.Warn("a registry's notice of somebody else", "from", st.From.String(), "notice", st.Child().Name().Value().Local)
 		return xmpp.NewError(xmpp.Forbidden, "")
 	}
@@ -247,10 +289,17 @@ func (t *Thing) claimed(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 
 // sender refuses notices of others before anything of them is read.
 func (t *Thing) sender(st *xmpp.Stanza) error {
-	if st.From.Bare().Equal(t.cfg.Registry.Bare()) {
+	if t.isRegistry(st.From) {
 		return nil
 	}
 	return t.notice(st, Ref{})
+}
+
+// isRegistry reports whether an address speaks for the registry. None does
+// while it is not known.
+func (t *Thing) isRegistry(j jid.JID) bool {
+	r := t.Registry()
+	return r.String() != "" && j.Bare().Equal(r)
 }
 
 // setOwner takes the registry's word about the owner (0347-R12).
@@ -388,22 +437,25 @@ func (t *Thing) Run(ctx context.Context) error {
 // work does what is due; done is false when it must be tried again.
 func (t *Thing) work(ctx context.Context) (done bool) {
 	t.mu.Lock()
-	online := t.online
+	ready := t.online && t.registry.String() != ""
 	t.mu.Unlock()
-	if !online {
-		return true // Online wakes
+	if !ready {
+		return true // Online and SetRegistry wake
 	}
 	if t.cfg.ClockSane != nil && !t.cfg.ClockSane() {
 		return false
 	}
-	done = true
+	var errs []error
 	for _, n := range t.cfg.Nodes {
 		if err := t.settle(ctx, n); err != nil {
 			t.log.Warn("the registry", "node", n.Ref.String(), "err", err)
-			done = false
+			errs = append(errs, err)
 		}
 	}
-	return done
+	t.mu.Lock()
+	t.failed = errors.Join(errs...)
+	t.mu.Unlock()
+	return len(errs) == 0
 }
 
 // settle registers a node, or blanks the KEY of one that was claimed.
@@ -432,7 +484,10 @@ func (t *Thing) settle(ctx context.Context, n Node) error {
 var ErrUnreachable = errors.New("provisioning: the registry cannot be reached: its presence is missing")
 
 func (t *Thing) query(ctx context.Context, p xmpp.Payload, reply func(*xmpp.Stanza) error) error {
-	to := t.cfg.Resolve(t.cfg.Registry)
+	to := t.Registry()
+	if to.String() != "" {
+		to = t.cfg.Resolve(to)
+	}
 	if to.String() == "" {
 		return ErrUnreachable
 	}

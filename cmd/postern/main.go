@@ -41,6 +41,7 @@ func commands() []command {
 		{"watch", op, "watch the readings of a thing", cli.Watch},
 		{"plot", op, "draw what the readings of a thing were", cli.Plot},
 		{"hub", hub, "an XMPP server for one small site, and its accounts", daemon.Hub},
+		{"registry", hub, "a thing registry and provisioning server for a stock XMPP server", daemon.Registry},
 		{"terminator", hub, "put EXI in front of a stock XMPP server", daemon.Terminator},
 		{"exi", more, "turn XML into EXI and back, show the bits of a stream", exiCommand},
 		{"store", more, "check a state file", daemon.Store},

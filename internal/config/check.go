@@ -30,6 +30,7 @@ func (l *loader) references(root *node) {
 	l.claims()
 	l.conditions(names)
 	l.computed(names)
+	l.thingNodes(root, names)
 	grants := root.get("access").get("allow")
 	for i, g := range l.cfg.Access.Allow {
 		for j, id := range g.Nodes {

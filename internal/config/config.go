@@ -6,18 +6,19 @@ import (
 
 // Config is a checked configuration of a gateway.
 type Config struct {
-	Version     int            `yaml:"version" default:"1" min:"1" max:"1" doc:"version of this file's format"`
-	Account     Account        `yaml:"account" doc:"the XMPP account that the gateway logs in with"`
-	Server      Server         `yaml:"server,omitempty" doc:"how to reach the account's server; the defaults fit a server that is found by DNS"`
-	Access      Access         `yaml:"access,omitempty" doc:"who may read and switch; nobody until it is said here"`
-	Simulate    bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`
-	LegacyPeers bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
-	State       State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
-	History     History        `yaml:"history,omitempty" doc:"what is kept of the past"`
-	Local       Local          `yaml:"local,omitempty" doc:"the local door, which postern status talks to"`
-	Log         Log            `yaml:"log,omitempty" doc:"what is written to standard error"`
-	Buses       map[string]Bus `yaml:"-"` // by id, from the section buses
-	Nodes       []Node         `yaml:"-"` // in the order of the file, from the section nodes
+	Version      int            `yaml:"version" default:"1" min:"1" max:"1" doc:"version of this file's format"`
+	Account      Account        `yaml:"account" doc:"the XMPP account that the gateway logs in with"`
+	Server       Server         `yaml:"server,omitempty" doc:"how to reach the account's server; the defaults fit a server that is found by DNS"`
+	Access       Access         `yaml:"access,omitempty" doc:"who may read and switch; nobody until it is said here"`
+	Provisioning Provisioning   `yaml:"provisioning,omitempty" doc:"pairing with an owner, and asking a provisioning server; neither unless it is switched on"`
+	Simulate     bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`
+	LegacyPeers  bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
+	State        State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
+	History      History        `yaml:"history,omitempty" doc:"what is kept of the past"`
+	Local        Local          `yaml:"local,omitempty" doc:"the local door, which postern status talks to"`
+	Log          Log            `yaml:"log,omitempty" doc:"what is written to standard error"`
+	Buses        map[string]Bus `yaml:"-"` // by id, from the section buses
+	Nodes        []Node         `yaml:"-"` // in the order of the file, from the section nodes
 
 	// File is the path it was loaded from.
 	File string `yaml:"-"`

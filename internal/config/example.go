@@ -43,6 +43,24 @@ func Example(kinds *Kinds) []byte {
 	return e.Bytes()
 }
 
+// ExampleOf writes a commented file of another kind, for Decode.
+func ExampleOf[T any](title string) []byte {
+	e := &exampler{kinds: &Kinds{}, taken: map[string]bool{}}
+	e.comment(0, title)
+	e.comment(0, "Keys that are commented out show their default, or what they could be.")
+	for _, f := range fieldsOf(reflect.TypeFor[T]()) {
+		if isSection(f.typ) && f.typ != secretType {
+			e.top(f)
+			continue
+		}
+		if f.example != "" {
+			f.required = true
+		}
+		e.field(0, f, "")
+	}
+	return e.Bytes()
+}
+
 // skip in the overrides of fields leaves a key out.
 const skip = "\x00"
 

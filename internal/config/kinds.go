@@ -47,6 +47,8 @@ type Kinds struct {
 	// Energy says what is wrong with adding power in one unit up to energy in
 	// another; empty texts for nothing. nil: that is not checked.
 	Energy func(power, energy string) (what, fix string)
+	// Tag checks a tag of the section provisioning. nil: that is not checked.
+	Tag func(name, value string) error
 }
 
 func (k *Kinds) device(name string) *Kind {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mellium.im/xmpp/jid"
 )
 
 // Load reads and checks the file at path. With problems the Config is nil.
@@ -56,7 +58,7 @@ func Parse(path string, data []byte, kinds *Kinds) (*Config, Problems) {
 
 // formats adds the checks that need no other room.
 func formats(given Formats) Formats {
-	out := Formats{"date": checkDate, "host:port": checkHostPort}
+	out := Formats{"date": checkDate, "host:port": checkHostPort, "domain": checkDomain}
 	for name, f := range given {
 		out[name] = f
 	}
@@ -68,6 +70,13 @@ func checkHostPort(text string) error {
 	n, perr := strconv.Atoi(port)
 	if err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
 		return errors.New("write host:port, for example xmpp.site.example:5222")
+	}
+	return nil
+}
+
+func checkDomain(text string) error {
+	if j, err := jid.Parse(text); err != nil || j.Localpart() != "" || j.Resourcepart() != "" {
+		return errors.New("write a domain, for example things.example.org")
 	}
 	return nil
 }
@@ -293,3 +302,6 @@ func Decode(path string, data []byte, v any) Problems {
 	}
 	return r.list.sorted()
 }
+
+// Defaults fills v, a pointer to a tagged struct, with the defaults of its keys.
+func Defaults(v any) { setDefaults(reflect.ValueOf(v).Elem()) }

@@ -5,7 +5,42 @@ import (
 	"sync"
 
 	"postern/internal/node"
+	"postern/provisioning"
 )
+
+// decides is who decides about reading and switching.
+func (g *Gateway) decides() node.Access {
+	if g.pairing == nil {
+		return g.access
+	}
+	if g.pairing.access != nil {
+		return g.pairing.access
+	}
+	return ownerAccess{g.pairing.thing, g.access}
+}
+
+// ownerAccess lets the owner do everything, beside what the list says.
+type ownerAccess struct {
+	thing *provisioning.Thing
+	list  *accessSwitch
+}
+
+// CanRead implements node.Access.
+func (o ownerAccess) CanRead(ctx context.Context, r node.Request) (node.Decision, error) {
+	d, err := o.list.CanRead(ctx, r)
+	return o.owned(d, r), err
+}
+
+// CanControl implements node.Access.
+func (o ownerAccess) CanControl(ctx context.Context, r node.Request) (node.Decision, error) {
+	d, err := o.list.CanControl(ctx, r)
+	return o.owned(d, r), err
+}
+
+func (o ownerAccess) owned(d node.Decision, r node.Request) node.Decision {
+	more := provisioning.OwnerScopes(o.thing.Owner, r)
+	return node.Decision{Scopes: append(more, d.Scopes...)}
+}
 
 // accessSwitch is the access list in force, which a reload replaces.
 type accessSwitch struct {

@@ -38,7 +38,7 @@ func (g *Gateway) registerBasics(mux *xmpp.Mux) error {
 		return err
 	}
 	g.roster, err = roster.New(roster.Config{
-		Session: g.session, Account: account, Policy: g.subscription,
+		Session: g.session, Account: account, Policy: g.friends(), OnPresence: g.presence,
 		Presence: func() xmpp.Payload {
 			caps, err := d.Caps()
 			if err != nil {
@@ -87,6 +87,9 @@ func (g *Gateway) subscription(_ context.Context, from jid.JID) roster.Decision 
 func (g *Gateway) online(ctx context.Context, _ *xmpp.Session, resumed bool) {
 	if err := g.roster.Online(ctx, resumed); err != nil && ctx.Err() == nil {
 		g.log.Warn("roster and presence", "err", err)
+	}
+	if g.pairing != nil {
+		g.pairing.online(ctx, resumed)
 	}
 }
 

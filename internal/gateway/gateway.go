@@ -58,6 +58,7 @@ type Gateway struct {
 	exi     *compress.Client // nil when it is switched off
 	roster  *roster.Service
 	access  *accessSwitch
+	pairing *pairing // nil when it is not provisioned
 	db      *store.DB
 	history *history.History // nil when it is switched off
 	// computed calculates fields from others.
@@ -130,6 +131,9 @@ func (g *Gateway) build(ctx context.Context) error {
 		return fmt.Errorf("%w: access: %w", ErrConfig, err)
 	}
 	g.tree, g.access = t, &accessSwitch{list: list}
+	if err := g.openPairing(); err != nil {
+		return err
+	}
 	mux := new(xmpp.Mux)
 	if g.session, err = g.newSession(mux); err != nil {
 		return err
@@ -158,15 +162,16 @@ func (g *Gateway) build(ctx context.Context) error {
 	}
 	g.sensors.Register(mux)
 	g.control.Register(mux)
+	g.registerPairing(mux)
 	return g.registerBasics(mux)
 }
 
 func (g *Gateway) sensorSetup(cfg *config.Config, t *node.Tree) sensors.Setup {
-	return sensors.Setup{Tree: t, Devices: sensorDevices(cfg, g.hw), Access: g.access}
+	return sensors.Setup{Tree: t, Devices: sensorDevices(cfg, g.hw), Access: g.decides()}
 }
 
 func (g *Gateway) controlSetup(cfg *config.Config, t *node.Tree) control.Setup {
-	return control.Setup{Tree: t, Devices: controlDevices(cfg, g.hw, t), Access: g.access, Rules: outputRules(cfg, t)}
+	return control.Setup{Tree: t, Devices: controlDevices(cfg, g.hw, t), Access: g.decides(), Rules: outputRules(cfg, t)}
 }
 
 // Run serves until ctx is done, then moves outputs into their safe states,
@@ -184,6 +189,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"missing devices", g.findMissing},
 		{"history", g.runHistory},
 		{"computed fields", g.computed.Run},
+		{"provisioning", g.runPairing},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -260,6 +266,7 @@ func (g *Gateway) doorHandlers() map[string]local.Handler {
 	return map[string]local.Handler{
 		"GET /v1/status":   func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
 		"POST /v1/explain": g.explain,
+		"POST /v1/pairing": g.pairingDoor,
 	}
 }
 

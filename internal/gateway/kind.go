@@ -254,6 +254,7 @@ func Kinds() *config.Kinds {
 		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "formula": checkCondition, "reading": checkReading},
 		Values:  conditionValues,
 		Energy:  energyUnits,
+		Tag:     checkTag,
 	}
 	for _, k := range kinds() {
 		out.Devices = append(out.Devices, k.Kind)

@@ -21,8 +21,8 @@ const applyTimeout = 10 * time.Second
 // successors open. When the new configuration cannot be run, the old one is
 // put back and the error returned.
 //
-// Changes of account, server, local, state, history and log take a restart; they are
-// refused, so that nobody believes they were in force.
+// Changes of account, server, local, provisioning, state, history and log take
+// a restart; they are refused, so that nobody believes they were in force.
 func (g *Gateway) Reload(ctx context.Context, cfg *config.Config) error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
@@ -55,7 +55,7 @@ func needRestart(a, b *config.Config) []string {
 		a, b any
 	}{
 		{"account", a.Account, b.Account}, {"server", a.Server, b.Server}, {"local", a.Local, b.Local},
-		{"state", a.State, b.State}, {"history", a.History, b.History}, {"log", a.Log, b.Log},
+		{"provisioning", a.Provisioning, b.Provisioning}, {"state", a.State, b.State}, {"history", a.History, b.History}, {"log", a.Log, b.Log},
 	} {
 		if !reflect.DeepEqual(s.a, s.b) {
 			out = append(out, s.name)

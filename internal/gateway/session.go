@@ -79,7 +79,12 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
 	// Outputs may have to be made safe when the server is away for long.
-	c.OnState = func(st xmpp.State) { g.control.Link(st.Phase == xmpp.Online) }
+	c.OnState = func(st xmpp.State) {
+		g.control.Link(st.Phase == xmpp.Online)
+		if g.pairing != nil && g.pairing.thing != nil && st.Phase != xmpp.Online {
+			g.pairing.thing.Offline()
+		}
+	}
 	if exi := g.cfg.Server.EXI; exi == "auto" || exi == "port" {
 		log := g.log.With("part", "exi")
 		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}

@@ -33,9 +33,10 @@ func StateDirectory(given, name string) (string, error) {
 }
 
 // OpenStore opens the store of a daemon in dir. A file that was there before
-// is checked by a process of its own.
-func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*store.DB, error) {
-	o := store.Options{Logger: log, Order: []string{"claim", "tokens", "accounts", "audit", "computed", "outbox", "history"}}
+// is checked by a process of its own. Of a damaged one, the buckets named first
+// are saved first.
+func OpenStore(ctx context.Context, dir string, log *slog.Logger, first ...string) (*store.DB, error) {
+	o := store.Options{Logger: log, Order: append(first, "provisioning.claim", "provisioning.trusted", "provisioning.tokens", "accounts", "audit", "computed", "outbox", "history")}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == "postern" {
 		o.Check = store.ChildCheck(exe, "store", "check")
 	}

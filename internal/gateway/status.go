@@ -46,6 +46,9 @@ func (g *Gateway) Status() local.Status {
 		gw.Nodes = append(gw.Nodes, ns)
 	}
 	gw.History = g.historyStatus()
+	if g.pairing != nil {
+		gw.Provisioning = g.pairing.status()
+	}
 	s.Gateway = gw
 	s.Problems = problems(gw)
 	s.Healthy = len(s.Problems) == 0
@@ -135,6 +138,9 @@ func problems(gw *local.Gateway) []string {
 	}
 	if h := gw.History; h != nil && h.Error != "" {
 		out = append(out, "history: "+h.Error+"; readings wait in memory: see that there is room on the disk")
+	}
+	if p := gw.Provisioning; p != nil && p.Error != "" && gw.Connection.Phase == "online" {
+		out = append(out, p.Error)
 	}
 	for _, n := range gw.Nodes {
 		bad := 0

@@ -4,7 +4,7 @@ import "time"
 
 // Status is what a daemon says about itself.
 type Status struct {
-	Role    string    `json:"role"` // "gateway" or "hub"
+	Role    string    `json:"role"` // "gateway", "hub" or "registry"
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
@@ -14,6 +14,8 @@ type Status struct {
 	Memory  Memory   `json:"memory"`
 	Gateway *Gateway `json:"gateway,omitempty"`
 	Hub     *Hub     `json:"hub,omitempty"`
+	// Registry is that of postern registry, or the one inside a hub.
+	Registry *Registry `json:"registry,omitempty"`
 
 	// Healthy is false when something needs a person; Problems says what.
 	Healthy  bool     `json:"healthy"`
@@ -35,6 +37,8 @@ type Gateway struct {
 	Nodes      []Node     `json:"nodes"`
 	Simulated  bool       `json:"simulated,omitempty"` // some hardware is
 	History    *History   `json:"history,omitempty"`
+	// Provisioning is nil when it is not used; codes are left out.
+	Provisioning *Provisioning `json:"provisioning,omitempty"`
 }
 
 // Connection is the state of the XMPP session.

@@ -92,10 +92,10 @@ type limiter struct {
 	mu   *sync.Mutex
 	rate float64 // in a second
 	full float64
-	keys map[string]bucket
+	keys map[string]tokens
 }
 
-type bucket struct {
+type tokens struct {
 	left float64
 	at   time.Time
 }
@@ -103,7 +103,7 @@ type bucket struct {
 const maxBuckets = 20_000
 
 func newLimiter(perMinute int) limiter {
-	return limiter{mu: new(sync.Mutex), rate: float64(perMinute) / 60, full: float64(perMinute), keys: make(map[string]bucket)}
+	return limiter{mu: new(sync.Mutex), rate: float64(perMinute) / 60, full: float64(perMinute), keys: make(map[string]tokens)}
 }
 
 func (l *limiter) allow(key string, now time.Time) bool {
@@ -112,7 +112,7 @@ func (l *limiter) allow(key string, now time.Time) bool {
 	b, ok := l.keys[key]
 	if !ok {
 		l.makeRoom(now)
-		b = bucket{l.full, now}
+		b = tokens{l.full, now}
 	}
 	b.left = min(l.full, b.left+l.rate*max(0, now.Sub(b.at).Seconds()))
 	b.at = now

@@ -8,7 +8,6 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/exi"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 )
@@ -97,7 +96,7 @@ func (s *Server) changeContact(bare string, create bool, f func(*contact) bool) 
 		return nil
 	}
 	if old == nil || old.Full != c.Full || old.Asked != c.Asked || old.Dirty != c.Dirty {
-		err := s.cfg.Store.Update(func(tx *store.Tx) error { return contactBucket.Put(tx, bare, c) })
+		err := s.cfg.Store.Update(func(tx Tx) error { return contactBucket.Put(tx, bare, c) })
 		if err != nil {
 			return err
 		}

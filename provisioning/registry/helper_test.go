@@ -59,7 +59,7 @@ func (l *lab) open() {
 	if l.db, err = store.Open(context.Background(), l.path, store.Options{}); err != nil {
 		l.t.Fatal(err)
 	}
-	l.cfg.Store, l.cfg.Sender = l.db, l
+	l.cfg.Store, l.cfg.Sender = Bolt(l.db), l
 	if l.Server, err = New(l.cfg); err != nil {
 		l.t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func TestInsideTheHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	svc, err := New(Config{Domain: "things.site.example", Store: db})
+	svc, err := New(Config{Domain: "things.site.example", Store: Bolt(db)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func TestComponentOfRealServers(t *testing.T) {
 			}
 			defer db.Close()
 			serve := func() (*Server, func()) {
-				svc, err := New(Config{Domain: domain, Store: db})
+				svc, err := New(Config{Domain: domain, Store: Bolt(db)})
 				if err != nil {
 					t.Fatal(err)
 				}

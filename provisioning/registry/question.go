@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"postern/exi"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 )
@@ -43,6 +42,16 @@ var verdicts = [...]struct {
 	v     Verdict
 	label string
 }{{YesOnce, "Yes, this once"}, {Yes, "Yes, always"}, {YesDomain, "Yes, everybody of this domain"}, {No, "No"}, {NoDomain, "No, nobody of this domain"}}
+
+// Valid reports whether a verdict is one of these.
+func (v Verdict) Valid() bool {
+	for _, o := range verdicts {
+		if o.v == v {
+			return true
+		}
+	}
+	return false
+}
 
 // Lives of questions and of permissions for once.
 const (
@@ -102,10 +111,7 @@ func (s *Server) may(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 
 // put asks the owner, unless the question is open already.
 func (s *Server) put(ctx context.Context, q Question) {
-	owner := s.owner(q.Device, provisioning.Ref{})
-	if owner == "" && len(q.Nodes) > 0 {
-		owner = s.owner(q.Device, q.Nodes[0])
-	}
+	owner := s.Owner(q.Device, q.Nodes)
 	if owner == "" || owner == q.Device || len(q.Nodes) > maxRuleParts || len(q.Names) > maxRuleParts {
 		return
 	}
@@ -120,6 +126,15 @@ func (s *Server) put(ctx context.Context, q Question) {
 	if err := s.send(ctx, st); err != nil {
 		s.log.Warn("a question was not sent", "owner", owner, "err", err)
 	}
+}
+
+// Owner returns who decides about a device, or the first of some nodes of it;
+// empty for nobody.
+func (s *Server) Owner(device string, nodes []provisioning.Ref) string {
+	if o := s.owner(device, provisioning.Ref{}); o != "" || len(nodes) == 0 {
+		return o
+	}
+	return s.owner(device, nodes[0])
 }
 
 func (s *Server) keepQuestion(q Question) (bool, error) {
@@ -143,7 +158,7 @@ func (s *Server) keepQuestion(q Question) (bool, error) {
 	if same || open >= s.lim.Questions {
 		return false, nil
 	}
-	err := s.cfg.Store.Update(func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(func(tx Tx) error {
 		for _, k := range old {
 			if err := questionBucket.Delete(tx, k); err != nil {
 				return err
@@ -205,7 +220,7 @@ func (s *Server) takeQuestion(id string) (Question, error) {
 	if !ok {
 		return q, fmt.Errorf("registry: there is no open question %s", id)
 	}
-	if err := s.cfg.Store.Update(func(tx *store.Tx) error { return questionBucket.Delete(tx, id) }); err != nil {
+	if err := s.cfg.Store.Update(func(tx Tx) error { return questionBucket.Delete(tx, id) }); err != nil {
 		return q, err
 	}
 	s.mu.Lock()
@@ -309,21 +324,13 @@ func (s *Server) formReply(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, 
 	if !ok || values["FORM_TYPE"] != formType {
 		return nil, nil
 	}
-	owner := s.owner(q.Device, provisioning.Ref{})
-	if owner == "" && len(q.Nodes) > 0 {
-		owner = s.owner(q.Device, q.Nodes[0])
-	}
+	owner := s.Owner(q.Device, q.Nodes)
 	if owner == "" || owner != st.From.Bare().String() {
 		s.log.Warn("an answer of somebody who does not own the device", "from", st.From.String(), "device", q.Device)
 		return nil, nil
 	}
 	v := Verdict(values["decision"])
-	if !slices.ContainsFunc(verdicts[:], func(o struct {
-		v     Verdict
-		label string
-	}) bool {
-		return o.v == v
-	}) {
+	if !v.Valid() {
 		return nil, nil
 	}
 	return nil, s.Decide(ctx, q.ID, v)

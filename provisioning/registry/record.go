@@ -14,7 +14,6 @@ import (
 
 	"mellium.im/xmpp/jid"
 
-	"postern/internal/store"
 	"postern/provisioning"
 )
 
@@ -92,11 +91,11 @@ func (s *Server) claimDigest(tags []provisioning.Tag) []byte {
 }
 
 var (
-	thingBucket    = store.Bucket[record]{Name: "registry.things"}
-	secretBucket   = store.Bucket[[]byte]{Name: "registry.secret"}
-	contactBucket  = store.Bucket[contact]{Name: "registry.contacts"}
-	ruleBucket     = store.Bucket[Rule]{Name: "registry.rules"}
-	questionBucket = store.Bucket[Question]{Name: "registry.questions"}
+	thingBucket    = bucket[record]{Name: "registry.things"}
+	secretBucket   = bucket[[]byte]{Name: "registry.secret"}
+	contactBucket  = bucket[contact]{Name: "registry.contacts"}
+	ruleBucket     = bucket[Rule]{Name: "registry.rules"}
+	questionBucket = bucket[Question]{Name: "registry.questions"}
 )
 
 // Buckets are the service's buckets in the order in which they are saved from
@@ -106,7 +105,7 @@ func Buckets() []string {
 }
 
 func (s *Server) load() error {
-	err := s.cfg.Store.Update(func(tx *store.Tx) (err error) {
+	err := s.cfg.Store.Update(func(tx Tx) (err error) {
 		var ok bool
 		if s.secret, ok, err = secretBucket.Get(tx, "claim"); ok || err != nil {
 			return err
@@ -118,8 +117,8 @@ func (s *Server) load() error {
 	if err != nil {
 		return err
 	}
-	return s.cfg.Store.View(func(tx *store.Tx) error {
-		for e := range thingBucket.All(tx, "") {
+	return s.cfg.Store.View(func(tx Tx) error {
+		for e := range thingBucket.All(tx) {
 			if e.Err != nil {
 				s.log.Error("a thing is lost", "key", e.Key, "err", e.Err)
 				continue
@@ -188,7 +187,7 @@ func (s *Server) get(bare string, r provisioning.Ref) *record {
 // replace commits a change and then shows it; either record may be nil. The
 // caller holds s.writing and got old under it.
 func (s *Server) replace(old, now *record) error {
-	err := s.cfg.Store.Update(func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(func(tx Tx) error {
 		if now == nil {
 			return thingBucket.Delete(tx, old.key())
 		}

@@ -11,7 +11,6 @@ import (
 
 	"mellium.im/xmpp/jid"
 
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 )
@@ -130,8 +129,8 @@ func (r *Rule) check() error {
 	return nil
 }
 
-func (s *Server) loadRules(tx *store.Tx) error {
-	for e := range ruleBucket.All(tx, "") {
+func (s *Server) loadRules(tx Tx) error {
+	for e := range ruleBucket.All(tx) {
 		if e.Err != nil {
 			// A lost rule may have been a prohibition: nothing is allowed then.
 			return fmt.Errorf("rule %q: %w", e.Key, e.Err)
@@ -139,12 +138,12 @@ func (s *Server) loadRules(tx *store.Tx) error {
 		s.rules[e.Value.Device] = append(s.rules[e.Value.Device], e.Value)
 		s.nextRule = max(s.nextRule, e.Value.Number)
 	}
-	for e := range questionBucket.All(tx, "") {
+	for e := range questionBucket.All(tx) {
 		if e.Err == nil {
 			s.questions[e.Key] = e.Value
 		}
 	}
-	for e := range contactBucket.All(tx, "") {
+	for e := range contactBucket.All(tx) {
 		if e.Err == nil {
 			c := e.Value
 			s.contacts[e.Key] = &c
@@ -192,7 +191,7 @@ func (s *Server) keepRule(r Rule) (Rule, error) {
 	}
 	r.Number = s.nextRule + 1
 	r.ID = strconv.FormatUint(r.Number, 10)
-	if err := s.cfg.Store.Update(func(tx *store.Tx) error { return ruleBucket.Put(tx, r.ID, r) }); err != nil {
+	if err := s.cfg.Store.Update(func(tx Tx) error { return ruleBucket.Put(tx, r.ID, r) }); err != nil {
 		return r, err
 	}
 	s.mu.Lock()
@@ -251,7 +250,7 @@ func (s *Server) takeRules(which func(*Rule) bool) (gone []Rule, before []bool, 
 	for i := range gone {
 		before = append(before, s.friends(gone[i].Device, gone[i].Subject))
 	}
-	err = s.cfg.Store.Update(func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(func(tx Tx) error {
 		for i := range gone {
 			if err := ruleBucket.Delete(tx, gone[i].ID); err != nil {
 				return err
@@ -292,7 +291,7 @@ func (s *Server) dropRules(device string) error {
 	if stillOwned {
 		return nil
 	}
-	err := s.cfg.Store.Update(func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(func(tx Tx) error {
 		for i := range rules {
 			if err := ruleBucket.Delete(tx, rules[i].ID); err != nil {
 				return err
@@ -363,6 +362,12 @@ func (s *Server) friends(device, who string) bool {
 		return false
 	}
 	yes, _ := s.friendship(device, j)
+	return yes
+}
+
+// MayBefriend answers "may somebody be a friend of a device?" for operators.
+func (s *Server) MayBefriend(device string, who jid.JID) bool {
+	yes, _ := s.friendship(device, who)
 	return yes
 }
 

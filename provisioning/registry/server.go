@@ -22,12 +22,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/jid"
 
 	"postern/exi"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 	"postern/xmpp/disco"
@@ -44,7 +44,7 @@ type Sender interface {
 // Config says what a Server serves. Domain and Store are required.
 type Config struct {
 	Domain string // own address
-	Store  *store.DB
+	Store  DB
 	Sender Sender // may be set later by SetSender
 
 	// NoRegistry and NoProvisioning leave one of the services out.
@@ -112,6 +112,8 @@ type Server struct {
 	questions map[string]Question
 	nextRule  uint64
 	ticked    time.Time // when expireRules ran last
+
+	refused atomic.Uint64 // claims
 
 	asks   asks
 	byAcct limiter

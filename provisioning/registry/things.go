@@ -73,6 +73,7 @@ func (s *Server) mine(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	now := s.cfg.Now()
 	// Both are counted even if one refuses already.
 	if a, d := s.byAcct.allow(owner.String(), now), s.byDom.allow(owner.Domainpart(), now); !a || !d {
+		s.refused.Add(1)
 		s.log.Warn("too many claims", "account", owner.String())
 		return nil, xmpp.NewError(xmpp.ResourceConstraint, "too many claims: wait a minute")
 	}

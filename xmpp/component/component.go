@@ -35,6 +35,8 @@ type Config struct {
 	// OnOnline is told when stanzas flow, and with false when they do not any
 	// more. It must not block.
 	OnOnline func(bool)
+	// OnError is told why a connection ended, or was not made. It must not block.
+	OnError func(error)
 	// Dial opens the connection. nil: a net.Dialer's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -96,6 +98,9 @@ func (c *Client) Run(ctx context.Context) error {
 		err := c.serve(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if c.cfg.OnError != nil {
+			c.cfg.OnError(err)
 		}
 		if time.Since(start) > time.Minute {
 			pause = c.cfg.Backoff

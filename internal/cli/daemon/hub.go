@@ -32,6 +32,8 @@ Serving:
   --cert FILE         certificate (PEM) of the domain, with its chain
   --key FILE          its private key; without both the hub makes its own
                       authority, whose certificate clients then need
+  --things DOMAIN     address of the thing registry and provisioning server
+                      inside (things.DOMAIN); none: there is none
   --log LEVEL         debug, info, warn or error (info)
 
 Accounts, asked of the running hub, or done in its files when none runs:
@@ -58,9 +60,9 @@ Examples:
 
 // hubFlags are all options of postern hub.
 type hubFlags struct {
-	domain, cert, key, state, socket, log, passwordFile string
-	listen, listenTLS                                   list
-	generate, asJSON                                    bool
+	domain, cert, key, state, socket, log, passwordFile, things string
+	listen, listenTLS                                           list
+	generate, asJSON                                            bool
 }
 
 // list is an option that may be given several times.
@@ -91,7 +93,7 @@ func Hub(ctx context.Context, env cli.Env, args []string) int {
 	f := newFlags("hub", hubHelp)
 	for name, p := range map[string]*string{
 		"domain": &o.domain, "cert": &o.cert, "key": &o.key, "state": &o.state, "socket": &o.socket,
-		"password-file": &o.passwordFile,
+		"password-file": &o.passwordFile, "things": &o.things,
 	} {
 		f.StringVar(p, name, "", "")
 	}
@@ -152,7 +154,7 @@ func (o *hubFlags) run(ctx context.Context, env *cli.Env) error {
 	gateway.LimitMemory()
 	s, err := openSite(ctx, siteOptions{
 		dir: dir, domain: o.domain, listen: o.listen.or(":5222"), listenTLS: o.listenTLS.or(":5223"),
-		cert: o.cert, key: o.key, socket: socket, log: log,
+		cert: o.cert, key: o.key, socket: socket, things: o.things, log: log,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,10 +14,12 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/config"
 	"postern/internal/existate"
 	"postern/internal/gateway"
 	"postern/internal/local"
 	"postern/internal/store"
+	"postern/provisioning/registry"
 	"postern/xmpp/compress"
 	"postern/xmpp/hub"
 )
@@ -26,6 +29,7 @@ type site struct {
 	dir     string
 	domain  string
 	hub     *hub.Hub
+	things  *registry.Server // nil without
 	db      *store.DB
 	caFile  string // empty with certificates from elsewhere
 	door    *local.Server
@@ -39,6 +43,7 @@ type siteOptions struct {
 	listen, listenTLS []string
 	cert, key         string // empty: the site's own authority
 	socket            string // empty: no local door
+	things            string // domain of the registry inside: empty: things.DOMAIN, "none": none
 	log               *slog.Logger
 }
 
@@ -86,19 +91,52 @@ func (s *site) open(ctx context.Context, o siteOptions) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = gateway.OpenStore(ctx, o.dir, o.log); err != nil {
+	if s.db, err = gateway.OpenStore(ctx, o.dir, o.log, registry.Buckets()...); err != nil {
 		return err
 	}
 	lib, err := compress.NewLibrary()
 	if err != nil {
 		return err
 	}
+	components, err := s.openThings(o)
+	if err != nil {
+		return err
+	}
 	s.hub, err = hub.New(hub.Config{
 		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS,
-		Logger: o.log, Version: release,
+		Logger: o.log, Version: release, Components: components,
 		EXI: &compress.Server{Library: lib, Configs: existate.New(s.db, "exi", o.log), Logger: o.log},
 	})
+	if err == nil && s.things != nil {
+		s.things.SetSender(s.hub)
+	}
 	return err
+}
+
+// openThings opens the registry inside the hub.
+func (s *site) openThings(o siteOptions) (map[string]hub.Component, error) {
+	domain := strings.ToLower(o.things)
+	switch {
+	case domain == "none":
+		return nil, nil
+	case domain == "":
+		domain = "things." + s.domain
+	case !hostName.MatchString(domain):
+		return nil, usagef("%q is no domain; write a name such as things.%s, or none", o.things, s.domain)
+	}
+	f := new(registryFile)
+	config.Defaults(f)
+	f.Domain = domain
+	c := f.config(o.log.With("part", "registry"))
+	c.Store = registry.Bolt(s.db)
+	var err error
+	if s.things, err = registry.New(c); err != nil {
+		return nil, err
+	}
+	if s.door != nil {
+		maps.Copy(s.door.Handlers, registryDoor(s.things))
+	}
+	return map[string]hub.Component{domain: {Name: "Thing registry and provisioning", Handler: s.things}}, nil
 }
 
 func (s *site) certificates(o siteOptions) (*tls.Config, error) {
@@ -151,6 +189,9 @@ func (s *site) run(ctx context.Context) error {
 		})
 	}
 	part(s.hub.Run)
+	if s.things != nil {
+		part(s.things.Run)
+	}
 	if s.door != nil {
 		part(s.door.Run)
 	}
@@ -207,8 +248,13 @@ func (s *site) status() (local.Status, error) {
 	for _, a := range s.hub.Addrs() {
 		h.Listen = append(h.Listen, a.String())
 	}
+	var things *local.Registry
+	if s.things != nil {
+		things = registryStatus(s.things)
+	}
 	return local.Status{
-		Role: "hub", Version: Version(), PID: os.Getpid(), Started: s.started, Now: time.Now(),
+		Registry: things,
+		Role:     "hub", Version: Version(), PID: os.Getpid(), Started: s.started, Now: time.Now(),
 		Memory: gateway.Memory(), Hub: h, Healthy: true,
 	}, nil
 }

@@ -18,13 +18,15 @@ import (
 
 const statusHelp = `Usage: postern status [--json] [--socket PATH]
 
-Shows how the gateway or the hub on this machine is: its connection and how it
-is encoded, each node with its latest reading, age and quality, queues, memory.
-It asks the running daemon through its local door and touches no hardware.
+Shows how the gateway, hub or registry on this machine is: its connection and
+how it is encoded, each node with its latest reading, age and quality, queues,
+memory, and whose the gateway is. It asks the running daemon through its local
+door and touches no hardware.
 
 Options:
   --socket PATH   the local door of the daemon (default: that of postern run,
-                  then that of postern hub, of this user, then of the system)
+                  then of postern hub and postern registry, of this user,
+                  then of the system)
   --json          for programs
 
 Exit codes: 0 healthy, 1 something needs a person, 2 usage, 3 no daemon runs,
@@ -43,7 +45,7 @@ func Status(ctx context.Context, env cli.Env, args []string) int {
 	if err != nil {
 		return finish(&env, "status", err)
 	}
-	s, err := askStatus(ctx, sockets(*socket, "postern", "postern-hub"))
+	s, err := askStatus(ctx, sockets(*socket, "postern", "postern-hub", "postern-registry"))
 	if err != nil {
 		return finish(&env, "status", err)
 	}
@@ -115,6 +117,9 @@ func writeStatus(w io.Writer, s local.Status) error {
 	if s.Hub != nil {
 		hubStatus(&b, s)
 	}
+	if s.Registry != nil {
+		writeRegistry(&b, s.Registry)
+	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(&b, "! %s\n", printable(p))
 	}
@@ -176,6 +181,9 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 	fmt.Fprintf(b, "stanzas     %d in, %d out, %d unacknowledged, %d queued; %d connections, %d resumed\n", c.In, c.Out, c.Unacked, c.Queued, c.Connects, c.Resumes)
 	if h := s.Gateway.History; h != nil {
 		historyStatus(b, h)
+	}
+	if p := s.Gateway.Provisioning; p != nil {
+		writeProvisioning(b, p)
 	}
 	b.WriteByte('\n')
 	t := [][]string{{"NODE", "FIELD", "VALUE", "UNIT", "AGE", "QUALITY"}}

@@ -1,0 +1,501 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/internal/config"
+	"postern/internal/local"
+	"postern/internal/node"
+	"postern/internal/store"
+	"postern/provisioning"
+	"postern/xmpp"
+	"postern/xmpp/roster"
+)
+
+// pairing is the part of the gateway that is provisioned: it finds registry
+// and provisioning server, and keeps who was trusted.
+type pairing struct {
+	g      *Gateway
+	cfg    *config.Provisioning
+	thing  *provisioning.Thing  // nil when nothing is registered
+	access *provisioning.Access // nil when nobody is asked
+	again  chan struct{}        // look again
+	known  trusted
+
+	mu  sync.Mutex
+	err error // of the last search
+}
+
+// trusted is what was found, kept so that trust does not move to somebody else
+// because a service is away: only a changed configuration, or the end of an
+// ownership, starts a new search (0324-R06).
+type trusted struct {
+	Registry string   `json:",omitempty"`
+	Servers  []string `json:",omitempty"`
+	For      string   // the places that were configured
+}
+
+var trustedBucket = store.Bucket[trusted]{Name: "provisioning.trusted"}
+
+const trustedKey = "services"
+
+// openPairing builds the rooms of the section provisioning, if it is used.
+func (g *Gateway) openPairing() error {
+	cfg := &g.cfg.Provisioning
+	if !cfg.Use || !cfg.Registry.Use && !cfg.Server.Use {
+		return nil
+	}
+	p := &pairing{g: g, cfg: cfg, again: make(chan struct{}, 1)}
+	if err := p.load(); err != nil {
+		return err
+	}
+	log := g.log.With("part", "provisioning")
+	var err error
+	if cfg.Registry.Use {
+		p.thing, err = provisioning.NewThing(provisioning.ThingConfig{
+			Session: lateSession{g}, Store: g.db, Registry: parseJID(p.known.Registry), Nodes: registered(cfg),
+			Resolve: p.resolve, ClockSane: clockSane, Logger: log,
+			OnClaimed: p.claimed, OnDisowned: p.disowned,
+		})
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	if cfg.Server.Use {
+		ac := provisioning.AccessConfig{
+			Session: lateSession{g}, Store: g.db, Servers: parseJIDs(p.known.Servers), Resolve: p.resolve, Local: g.access,
+			CheckFriends: cfg.Server.CheckFriends, CacheSize: cfg.Server.Remember, CacheAge: cfg.Server.RememberFor,
+			Timeout: cfg.Server.Timeout, Logger: log,
+		}
+		if ac.CacheSize == 0 {
+			ac.CacheSize = -1
+		}
+		if p.thing != nil {
+			ac.Owner = p.thing.Owner
+		}
+		if p.access, err = provisioning.NewAccess(ac); err != nil {
+			return err
+		}
+	}
+	g.pairing = p
+	return nil
+}
+
+// lateSession is the gateway's session, which is made after the rooms.
+type lateSession struct{ g *Gateway }
+
+// Send implements provisioning.Session.
+func (l lateSession) Send(ctx context.Context, sts ...xmpp.Stanza) error {
+	return l.g.session.Send(ctx, sts...)
+}
+
+// Query implements provisioning.Session.
+func (l lateSession) Query(ctx context.Context, st xmpp.Stanza, reply func(*xmpp.Stanza) error) error {
+	return l.g.session.Query(ctx, st, reply)
+}
+
+func parseJID(s string) jid.JID { j, _ := jid.Parse(s); return j } // it was checked when it was kept
+
+func parseJIDs(list []string) (out []jid.JID) {
+	for _, s := range list {
+		if j, err := jid.Parse(s); err == nil {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// load reads what was found before, unless the configuration says otherwise
+// now.
+func (p *pairing) load() error {
+	want := fmt.Sprintf("%+v %+v", p.cfg.Registry.Place, p.cfg.Server.Place)
+	err := p.g.db.View(func(tx *store.Tx) (err error) {
+		p.known, _, err = trustedBucket.Get(tx, trustedKey)
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		return fmt.Errorf("provisioning: %w", err)
+	}
+	if err != nil || p.known.For != want {
+		p.known = trusted{For: want}
+	}
+	return nil
+}
+
+func (p *pairing) keep(t trusted) error {
+	err := p.g.db.Update(func(tx *store.Tx) error { return trustedBucket.Put(tx, trustedKey, t) })
+	if err != nil {
+		return fmt.Errorf("provisioning: what was found cannot be kept: %w", err)
+	}
+	p.known = t
+	return nil
+}
+
+// registered lists what is registered: the gateway and the nodes that stand
+// for themselves.
+func registered(cfg *config.Provisioning) []provisioning.Node {
+	nodes := []provisioning.Node{{SelfOwned: cfg.SelfOwn, Tags: tagList(cfg.Tags)}}
+	for _, t := range cfg.Things {
+		nodes = append(nodes, provisioning.Node{Ref: node.Ref{ID: t.Node}, SelfOwned: t.SelfOwn, Tags: tagList(t.Tags)})
+	}
+	return nodes
+}
+
+// tagList makes tags of the configuration's; those that XEP-0347 lists as
+// numbers are numbers.
+func tagList(tags config.Tags) (out []provisioning.Tag) {
+	for name, value := range tags {
+		numeric, _ := provisioning.Predefined(name)
+		out = append(out, provisioning.Tag{Name: name, Numeric: numeric, Value: strings.TrimSpace(value)})
+	}
+	slices.SortFunc(out, func(a, b provisioning.Tag) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// checkTag is the check of a tag in the configuration.
+func checkTag(name, value string) error {
+	if provisioning.FoldTag(name) == provisioning.KeyTag {
+		return errors.New("KEY is made by the gateway: leave it out")
+	}
+	numeric, _ := provisioning.Predefined(name)
+	err := provisioning.Tag{Name: name, Numeric: numeric, Value: strings.TrimSpace(value)}.Check()
+	var e *xmpp.Error
+	if errors.As(err, &e) {
+		return errors.New(e.Text)
+	}
+	return err
+}
+
+// resolve returns where a service answers requests: for an account, the first
+// resource of its presence.
+func (p *pairing) resolve(j jid.JID) jid.JID {
+	if j.Localpart() == "" {
+		return j
+	}
+	if rs := p.g.roster.Resources(j); len(rs) > 0 {
+		return rs[0].From
+	}
+	return jid.JID{}
+}
+
+// claimed and disowned are called by the thing after the change is on the
+// disk; what follows from it needs the network and is done by run.
+func (p *pairing) claimed(r node.Ref, _ jid.JID)  { p.changedHands(r) }
+func (p *pairing) disowned(r node.Ref, o jid.JID) { p.changedHands(r); p.leave(o) }
+
+// changedHands forgets what was learned under the former owner (0324-R44).
+func (p *pairing) changedHands(node.Ref) {
+	if p.access == nil {
+		return
+	}
+	if err := p.access.Forget(); err != nil {
+		p.g.log.Error("remembered permissions are not forgotten", "err", err)
+	}
+}
+
+// leave ends the friendship with a former owner, unless something else is its.
+func (p *pairing) leave(owner jid.JID) {
+	bare := owner.Bare().String()
+	if p.g.access.get().Known(bare) {
+		return
+	}
+	for _, n := range registered(p.cfg) {
+		if c, _ := p.thing.Claim(n.Ref); c.Owner == bare {
+			return
+		}
+	}
+	st := xmpp.Stanza{Kind: xmpp.Presence, Type: "unsubscribed", To: owner.Bare()}
+	if err := p.g.session.Send(context.Background(), st); err != nil {
+		p.g.log.Warn("the friendship with the former owner is not ended", "owner", bare, "err", err)
+	}
+}
+
+// online runs whenever the session can be used, after the roster.
+func (p *pairing) online(ctx context.Context, resumed bool) {
+	if p.thing != nil {
+		p.thing.Online(resumed)
+	}
+	if p.access != nil && !resumed {
+		if err := p.access.Online(ctx); err != nil && ctx.Err() == nil {
+			p.g.log.Warn("the provisioning server was not told that we are here", "err", err)
+		}
+	}
+	p.look()
+}
+
+// look makes run look for services that are not known yet.
+func (p *pairing) look() {
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
+}
+
+// Pauses between searches.
+const (
+	firstSearch = 15 * time.Second
+	lastSearch  = 15 * time.Minute
+)
+
+// run keeps the rooms going and looks for services until ctx is done.
+func (p *pairing) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if p.thing != nil {
+		wg.Go(func() { _ = p.thing.Run(ctx) }) // returns nil
+	}
+	if p.access != nil {
+		wg.Go(func() {
+			if err := p.access.Run(ctx); err != nil {
+				p.g.log.Warn("remembered permissions are not kept", "err", err)
+			}
+		})
+	}
+	pause := firstSearch
+	for {
+		var timer <-chan time.Time
+		if p.g.session.State().Phase == xmpp.Online {
+			err := p.find(ctx)
+			p.mu.Lock()
+			p.err = err
+			p.mu.Unlock()
+			if err != nil {
+				timer = time.After(pause)
+				pause = min(2*pause, lastSearch)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.again:
+			pause = firstSearch
+		case <-timer:
+		}
+	}
+}
+
+// find looks for what is not known yet and keeps what it finds.
+func (p *pairing) find(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var errs []error
+	now := p.known
+	if p.thing != nil && now.Registry == "" {
+		j, err := p.findOne(ctx, p.cfg.Registry.Place, provisioning.NSDiscovery)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("thing registry: %w", err))
+		} else {
+			now.Registry = j.String()
+		}
+	}
+	if p.access != nil && len(now.Servers) == 0 {
+		j, err := p.findOne(ctx, p.cfg.Server.Place, provisioning.NS, p.candidates(now)...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("provisioning server: %w", err))
+		} else {
+			now.Servers = []string{j.String()}
+		}
+	}
+	if now.Registry == p.known.Registry && len(now.Servers) == len(p.known.Servers) {
+		return errors.Join(errs...)
+	}
+	if err := p.keep(now); err != nil {
+		return err
+	}
+	p.g.log.Info("services found", "registry", now.Registry, "provisioning", now.Servers)
+	if p.access != nil {
+		if err := p.access.SetServers(parseJIDs(now.Servers)); err != nil {
+			return err
+		}
+		if err := p.access.Online(ctx); err != nil {
+			return err
+		}
+	}
+	if p.thing != nil {
+		p.thing.SetRegistry(parseJID(now.Registry))
+	}
+	return errors.Join(errs...)
+}
+
+// candidates are who else may be the provisioning server: the registry, then
+// the owner (XEP-0347 §3.4).
+func (p *pairing) candidates(t trusted) (list []jid.JID) {
+	if t.Registry != "" {
+		list = append(list, parseJID(t.Registry))
+	}
+	if p.thing != nil {
+		if o := p.thing.Owner(node.Ref{}); o != "" {
+			list = append(list, parseJID(o))
+		}
+	}
+	return list
+}
+
+func (p *pairing) findOne(ctx context.Context, at config.Place, feature string, more ...jid.JID) (jid.JID, error) {
+	places := provisioning.Places{Subdomain: at.Subdomain, User: at.User, Else: more, Resolve: p.resolve}
+	if strings.Contains(at.Address, "@") {
+		places.Account = at.Address
+	} else {
+		places.Component = at.Address
+	}
+	own := p.g.session.LocalAddr()
+	// An account can be asked once it is a contact (0324-R59, 0347-R06).
+	for _, j := range places.Accounts(own) {
+		if c, ok := p.g.roster.Contact(j); ok && (c.To() || c.Ask) {
+			continue
+		}
+		if err := p.g.roster.Subscribe(ctx, j); err != nil {
+			return jid.JID{}, err
+		}
+	}
+	return provisioning.Find(ctx, p.g.session, own, feature, places)
+}
+
+// presence looks again when an account that may be a service has come.
+func (p *pairing) presence(_ *xmpp.Stanza, pr roster.Presence, available bool) {
+	if !available {
+		return
+	}
+	bare := pr.From.Bare()
+	if p.thing != nil && p.thing.Registry().Equal(bare) {
+		p.thing.Online(true) // it can be reached now
+	}
+	for _, at := range []config.Place{p.cfg.Registry.Place, p.cfg.Server.Place} {
+		if at.Address == bare.String() || at.User != "" && at.User == bare.Localpart() {
+			p.look()
+		}
+	}
+}
+
+// policy decides about subscription requests.
+func (p *pairing) policy(then roster.Policy) roster.Policy {
+	return func(ctx context.Context, from jid.JID) roster.Decision {
+		bare := from.Bare()
+		if p.thing != nil && p.thing.Registry().Equal(bare) {
+			return roster.Accepted
+		}
+		if p.g.access.get().Known(bare.String()) {
+			return roster.Accepted
+		}
+		if p.access == nil {
+			if p.thing.Owner(node.Ref{}) == bare.String() {
+				return roster.Accepted // 0347-R26
+			}
+			return then(ctx, from)
+		}
+		return p.access.Policy(then)(ctx, from)
+	}
+}
+
+// status shows the pairing.
+func (p *pairing) status() *local.Provisioning {
+	out := &local.Provisioning{Servers: []string{}, Things: p.things(false)}
+	if p.access != nil {
+		for _, j := range p.access.Servers() {
+			out.Servers = append(out.Servers, j.String())
+		}
+	}
+	if p.thing != nil {
+		out.Registry = p.thing.Registry().String()
+	}
+	out.Error = p.failure()
+	return out
+}
+
+func (p *pairing) failure() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err.Error()
+	}
+	return ""
+}
+
+// things lists what is registered, with the claim codes where they are asked
+// for.
+func (p *pairing) things(codes bool) []local.Claiming {
+	out := []local.Claiming{}
+	if p.thing == nil {
+		return out
+	}
+	for _, n := range registered(p.cfg) {
+		c, _ := p.thing.Claim(n.Ref)
+		lc := local.Claiming{
+			Node: n.ID, Source: n.Source, Cache: n.Cache, Owner: c.Owner, SelfOwned: n.SelfOwned, Private: c.Private, Removed: c.Removed,
+			Registered: c.Owner != "" && !c.Removed || p.thing.Registered(n.Ref), Since: c.Since, Tags: []local.Tag{},
+		}
+		for _, t := range n.Tags {
+			lc.Tags = append(lc.Tags, local.Tag{Name: t.Name, Value: t.Value, Numeric: t.Numeric})
+		}
+		if code, ok := p.thing.Code(n.Ref); ok && codes {
+			lc.Code, lc.URI = code.String(), code.URI()
+		}
+		out = append(out, lc)
+	}
+	return out
+}
+
+// registerPairing takes the notices of registry and provisioning server.
+func (g *Gateway) registerPairing(mux *xmpp.Mux) {
+	if g.pairing == nil {
+		return
+	}
+	if t := g.pairing.thing; t != nil {
+		t.Register(mux)
+	}
+	if a := g.pairing.access; a != nil {
+		a.Register(mux)
+	}
+}
+
+func (g *Gateway) runPairing(ctx context.Context) error {
+	if g.pairing == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return g.pairing.run(ctx)
+}
+
+// friends is who may see the gateway's presence.
+func (g *Gateway) friends() roster.Policy {
+	if g.pairing == nil {
+		return g.subscription
+	}
+	return g.pairing.policy(g.subscription)
+}
+
+func (g *Gateway) presence(st *xmpp.Stanza, p roster.Presence, available bool) {
+	if g.pairing != nil {
+		g.pairing.presence(st, p, available)
+	}
+}
+
+// pairingDoor tells whose the gateway is, or how it is claimed.
+func (g *Gateway) pairingDoor(context.Context, *local.Request) (any, error) {
+	if g.pairing == nil || g.pairing.thing == nil {
+		return nil, &local.Error{Status: local.StatusConflict, Text: "this gateway does not register: write provisioning: {use: true} into its configuration"}
+	}
+	out := local.Pairing{Account: parseJID(g.cfg.Account.JID).String(), Registry: g.pairing.thing.Registry().String(), Things: g.pairing.things(true)}
+	switch conn := g.session.State(); {
+	case out.Registry == "" && g.pairing.failure() != "":
+		out.Error = g.pairing.failure()
+	case conn.Phase != xmpp.Online:
+		out.Error = "the gateway is not connected: " + conn.Phase.String()
+		if conn.Err != nil {
+			out.Error += ": " + conn.Err.Error()
+		}
+	case out.Registry == "":
+		out.Error = "no thing registry is found yet"
+	default:
+		out.Error = g.pairing.thing.Failure()
+	}
+	return out, nil
+}

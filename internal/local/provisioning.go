@@ -1,0 +1,9 @@
+package local
+
+// Provisioning is the state of a gateway's pairing, for the status.
+type Provisioning struct {
+	Registry string     `json:"registry,omitempty"` // empty while none is known
+	Servers  []string   `json:"servers"`            // trusted provisioning servers
+	Things   []Claiming `json:"things"`             // without codes
+	Error    string     `json:"error,omitempty"`    // why something is still looked for
+}
