@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"postern/exi"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 )
@@ -132,7 +131,7 @@ func (s *Server) takeOffer(who string, t provisioning.Transfer) (*record, error)
 		}
 	}
 	s.mu.RUnlock()
-	err := s.cfg.Store.Update(func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(func(tx Tx) error {
 		for _, id := range gone {
 			if err := ruleBucket.Delete(tx, id); err != nil {
 				return err
