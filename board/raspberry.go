@@ -105,3 +105,20 @@ func (b Board) pinList() string {
 	}
 	return strings.Join(s, ", ")
 }
+
+// LineOffset is a line by its chip's label and its offset there.
+type LineOffset struct {
+	Chip   string
+	Offset int
+}
+
+// LinePins returns the names of the header's pins ("pin 11") by line.
+func (b Board) LinePins() map[LineOffset]string {
+	out := map[LineOffset]string{}
+	for pin, offset := range b.pins {
+		if b.Chip != "" {
+			out[LineOffset{b.Chip, offset}] = "pin " + strconv.Itoa(pin)
+		}
+	}
+	return out
+}

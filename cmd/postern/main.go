@@ -32,6 +32,7 @@ func commands() []command {
 		{"demo", start, "a server, a gateway and an operator on this machine, to try", daemon.Demo},
 		{"run", gw, "run the gateway", daemon.Run},
 		{"check", gw, "check a configuration and show everything that is wrong", daemon.Check},
+		{"scan", gw, "find what is connected to this machine", daemon.Scan},
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
