@@ -16,6 +16,7 @@ type write struct {
 	param *node.Parameter
 	value drivers.Value
 	epoch uint64 // of the output, when its rules allowed the write
+	by    holder // who wants it; zero for a move into the safe state
 }
 
 // job is a checked command on its way to the outputs.
@@ -169,7 +170,7 @@ func (s *Service) check(j *job, nodes []*node.Node, wants []want) *xmpp.Error {
 			if at == 0 {
 				j.cmd.Assignments = append(j.cmd.Assignments, Assignment{w.name, v})
 			}
-			j.writes = append(j.writes, write{node: n, param: p, value: v})
+			j.writes = append(j.writes, write{node: n, param: p, value: v, by: holder{j.cmd.Origin, j.cmd.From}})
 		}
 	}
 	if len(faults) > 0 {

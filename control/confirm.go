@@ -38,6 +38,8 @@ type question struct {
 	by    string // bare JID of who asked first
 	until time.Time
 	wrong int
+	// outputs are what the command would set, to show that it waits.
+	outputs []Output
 }
 
 // needsConfirm reports whether a write asks for confirmation, and whether from
@@ -96,8 +98,11 @@ func (j *job) signature() string {
 // code; else it says what to do.
 func (s *Service) confirmed(j *job, bare string) *xmpp.Error {
 	needed, other := j.needsConfirm()
-	if !needed || j.local {
+	switch {
+	case !needed, j.local && j.cmd.Origin != OriginSchedule:
 		return nil
+	case j.local: // a calendar reads no codes, and must not be a way around them
+		return xmpp.NewError(xmpp.NotAllowed, "an output that asks for a second step cannot be switched on by a schedule")
 	}
 	c := &s.confirm
 	c.mu.Lock()
@@ -115,7 +120,7 @@ func (s *Service) confirmed(j *job, bare string) *xmpp.Error {
 		return xmpp.NewError(xmpp.Conflict, "this has to be confirmed; ask for a code in an iq").WithType(xmpp.Wait)
 	case j.code == "":
 		j.asked = true
-		return c.ask(sig, bare, other, now)
+		return c.ask(sig, j, bare, other, now)
 	case q == nil:
 		return xmpp.NewError(xmpp.Conflict, "there is nothing to confirm any more; send the command without a code for a new one").WithType(xmpp.Wait)
 	case other && q.by == bare:
@@ -131,7 +136,7 @@ func (s *Service) confirmed(j *job, bare string) *xmpp.Error {
 }
 
 // ask opens a question, or opens it anew with another code. c.mu is held.
-func (c *confirmations) ask(sig, bare string, other bool, now time.Time) *xmpp.Error {
+func (c *confirmations) ask(sig string, j *job, bare string, other bool, now time.Time) *xmpp.Error {
 	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
 	if err != nil {
 		return xmpp.NewError(xmpp.InternalServerError, "").WithType(xmpp.Wait)
@@ -145,7 +150,7 @@ func (c *confirmations) ask(sig, bare string, other bool, now time.Time) *xmpp.E
 		}
 		delete(c.open, oldest)
 	}
-	q := &question{code: fmt.Sprintf("%06d", n), by: bare, until: now.Add(confirmLife)}
+	q := &question{code: fmt.Sprintf("%06d", n), by: bare, until: now.Add(confirmLife), outputs: j.outputs()}
 	c.open[sig] = q
 	who := "Send"
 	if other {

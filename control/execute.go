@@ -214,7 +214,7 @@ func (s *Service) guardedSet(j *job, w *write) error {
 		return err
 	}
 	again := *w
-	again.value = w.param.Safe
+	again.value, again.by = w.param.Safe, holder{}
 	err = s.set(j, &again)
 	s.note(&again, err)
 	return errors.Join(errOvertaken, err)

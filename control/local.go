@@ -18,18 +18,7 @@ import (
 // for a remote one, values of whole numbers and enumerations may be given as
 // the wider kind. A refusal is a *xmpp.Error.
 func (s *Service) Do(ctx context.Context, c Command) (Result, error) {
-	if c.Origin == "" {
-		c.Origin = OriginLocal
-	}
-	if c.At.IsZero() {
-		c.At = s.cfg.Now()
-	}
-	j := &job{state: s.state.Load(), epoch: s.epoch.Load(), cmd: c, local: true}
-	r := &request{nodes: c.Nodes}
-	for _, a := range c.Assignments {
-		r.wants = append(r.wants, want{name: a.Name, text: lexicalForm(a.Value)})
-	}
-	j.cmd.Assignments = nil
+	j, r := s.own(c)
 	if fault := s.choose(ctx, j, r, ""); fault != nil {
 		s.cfg.Auditor.Refused(ctx, &j.cmd, fault)
 		return j.result, fault

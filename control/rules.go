@@ -152,6 +152,7 @@ type outState struct {
 	blind       time.Time   // since when an interlock is unknown; zero while none is
 	epoch       uint64      // counts moves into the safe state
 	tripping    bool        // it is being made safe
+	by          holder      // who set it last
 	tripAfter   time.Time   // not before, since the last attempt failed
 	failures    int         // attempts in a row
 }

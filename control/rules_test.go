@@ -106,7 +106,7 @@ func TestLongestTime(t *testing.T) {
 		if !r.state("r1") {
 			t.Error("off too early")
 		}
-		if o := r.svc.Outputs()[0]; !o.Active || o.Left != time.Second || o.Value != "true" {
+		if o := r.output("r1"); !o.Active || o.Left != time.Second || o.Value != "true" {
 			t.Errorf("%+v", o)
 		}
 		r.books.take()

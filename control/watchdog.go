@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +38,7 @@ func (s *Service) note(w *write, err error) {
 		st.lost(w.param, w.value, s.cfg.Now())
 	} else {
 		st.wrote(w.param, w.value, s.cfg.Now())
+		st.by = w.by
 	}
 }
 
@@ -53,43 +53,6 @@ func (s *Service) Link(up bool) {
 	case s.linkLost.IsZero():
 		s.linkLost = s.cfg.Now()
 	}
-}
-
-// OutputStatus is what an operator is shown about an output with rules.
-type OutputStatus struct {
-	Output
-	Known  bool
-	Value  string
-	Active bool
-	Since  time.Time     // when it became active or inactive
-	Left   time.Duration // until the longest time is over; 0 where it does not apply
-	Hold   time.Duration // until it may be switched again; 0 for at once
-}
-
-// Outputs lists the outputs that have rules, sorted by name.
-func (s *Service) Outputs() []OutputStatus {
-	rules := s.state.Load().rules
-	now := s.cfg.Now()
-	s.safety.Lock()
-	defer s.safety.Unlock()
-	var out []OutputStatus
-	for o, r := range rules {
-		st := s.stateOf(o)
-		os := OutputStatus{Output: o, Known: st.known, Value: st.value.String(), Active: !st.activeSince.IsZero(), Since: st.since}
-		least := r.MinOff
-		if os.Active {
-			least = r.MinOn
-			if r.MaxOn > 0 {
-				os.Left = max(0, r.MaxOn-now.Sub(st.activeSince))
-			}
-		}
-		if st.known {
-			os.Hold = max(0, least-now.Sub(st.since))
-		}
-		out = append(out, os)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Output.String() < out[j].Output.String() })
-	return out
 }
 
 // watch makes outputs safe whose rules demand it, until ctx is done.

@@ -36,6 +36,7 @@ func commands() []command {
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
+		{"schedule", gw, "switch outputs by the calendar", daemon.Schedule},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},

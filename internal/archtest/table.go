@@ -43,7 +43,7 @@ var table = []room{
 		[]string{moduleJID, moduleYAML, "golang.org/x/term"}},
 	{"internal/gateway/...", "composition root: the one place that knows every room",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/live", "internal/node", "internal/outbox", "internal/existate", "internal/systemd",
-			"sensors", "sensors/events", "sensors/history", "sensors/computed", "sensors/concentrator", "control", "internal/formula", "provisioning", "board/...", "drivers/...", "xmpp/...", "exi/..."},
+			"sensors", "sensors/events", "sensors/history", "sensors/computed", "sensors/concentrator", "control", "control/schedule", "internal/formula", "provisioning", "board/...", "drivers/...", "xmpp/...", "exi/..."},
 		[]string{moduleJID, modulePeriph, moduleSys, moduleYAML}},
 	{"internal/config/...", "file to configuration; knows no room, kinds are handed to it",
 		[]string{"internal/config/..."}, []string{moduleYAML, moduleJID}},

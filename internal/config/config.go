@@ -9,6 +9,7 @@ type Config struct {
 	Version      int            `yaml:"version" default:"1" min:"1" max:"1" doc:"version of this file's format"`
 	Account      Account        `yaml:"account" doc:"the XMPP account that the gateway logs in with"`
 	Server       Server         `yaml:"server,omitempty" doc:"how to reach the account's server; the defaults fit a server that is found by DNS"`
+	Site         Site           `yaml:"site,omitempty" doc:"where the gateway is, for schedules"`
 	Access       Access         `yaml:"access,omitempty" doc:"who may read and switch; nobody until it is said here"`
 	Provisioning Provisioning   `yaml:"provisioning,omitempty" doc:"pairing with an owner, and asking a provisioning server; neither unless it is switched on"`
 	Simulate     bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`

@@ -58,7 +58,10 @@ func Parse(path string, data []byte, kinds *Kinds) (*Config, Problems) {
 
 // formats adds the checks that need no other room.
 func formats(given Formats) Formats {
-	out := Formats{"date": checkDate, "host:port": checkHostPort, "domain": checkDomain}
+	out := Formats{
+		"date": checkDate, "host:port": checkHostPort, "domain": checkDomain,
+		"time-zone": checkTimeZone, "latitude": checkDegrees(90), "longitude": checkDegrees(180),
+	}
 	for name, f := range given {
 		out[name] = f
 	}

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postern/control"
+	"postern/control/schedule"
 	"postern/drivers/gpio"
 	"postern/internal/config"
 	"postern/internal/live"
@@ -49,18 +51,19 @@ type Gateway struct {
 	log     *slog.Logger
 	started time.Time
 
-	door    *local.Server
-	hw      *hardware
-	live    *live.Store
-	sensors *sensors.Service
-	control *control.Service
-	session *xmpp.Session
-	exi     *compress.Client // nil when it is switched off
-	roster  *roster.Service
-	access  *accessSwitch
-	pairing *pairing // nil when it is not provisioned
-	db      *store.DB
-	history *history.History // nil when it is switched off
+	door      *local.Server
+	hw        *hardware
+	live      *live.Store
+	sensors   *sensors.Service
+	control   *control.Service
+	schedules *schedule.Scheduler
+	session   *xmpp.Session
+	exi       *compress.Client // nil when it is switched off
+	roster    *roster.Service
+	access    *accessSwitch
+	pairing   *pairing // nil when it is not provisioned
+	db        *store.DB
+	history   *history.History // nil when it is switched off
 	// computed calculates fields from others.
 	computed *computed.Engine
 	// policies say what the history keeps of which field; a reload replaces them.
@@ -152,9 +155,12 @@ func (g *Gateway) build(ctx context.Context) error {
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
 		Logger:    g.log.With("part", "control"),
-		ClockSane: clockSane, Auditor: newAuditor(g.db, g.log.With("part", "audit")),
+		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.db, g.log.With("part", "audit")),
 	})
 	if err != nil {
+		return err
+	}
+	if err := g.openSchedules(); err != nil {
 		return err
 	}
 	if err := g.control.Safe(ctx, "start"); err != nil {
@@ -190,6 +196,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"history", g.runHistory},
 		{"computed fields", g.computed.Run},
 		{"provisioning", g.runPairing},
+		{"schedules", g.schedules.Run},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -263,11 +270,13 @@ func (g *Gateway) legacy() bool {
 
 // doorHandlers serve the local door.
 func (g *Gateway) doorHandlers() map[string]local.Handler {
-	return map[string]local.Handler{
+	h := map[string]local.Handler{
 		"GET /v1/status":   func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
 		"POST /v1/explain": g.explain,
 		"POST /v1/pairing": g.pairingDoor,
 	}
+	maps.Copy(h, g.scheduleHandlers())
+	return h
 }
 
 // WaitOnline waits until the gateway is connected.

@@ -127,6 +127,7 @@ func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	g.setPolicies(cfg)
+	g.schedules.Move(placeOf(cfg.Site))
 	g.mu.Lock()
 	g.cfg, g.tree = cfg, t
 	g.constants.Store(t)
