@@ -27,17 +27,24 @@ type Assignment struct {
 	Value drivers.Value
 }
 
+// Asked is what a command wants a parameter to be, in its own words. The text
+// of a confirmation code is left out.
+type Asked struct{ Name, Text string }
+
 // Command is one set: every assignment on every node, all checked before the
 // first is written, then written in order (0325-R10, R11, D19).
 type Command struct {
 	Origin Origin
-	From   string // full JID, empty for local origins
+	From   string // full JID; for local origins who it was, as far as known
 	ID     string // id of the stanza
 	At     time.Time
 
 	Nodes       []node.Ref
 	Assignments []Assignment
-	Reason      string // free text of local origins
+	Asked       []Asked // what a remote command asked for, as it came
+	Reason      string  // free text of local origins
+	// For is the bare JID of who asked first, where somebody else confirmed.
+	For string
 
 	ServiceToken, DeviceToken, UserToken string
 }

@@ -132,6 +132,9 @@ func (s *Service) confirmed(j *job, bare string) *xmpp.Error {
 		return refuse(xmpp.BadRequest, paramErrors{{confirmName, "is not the code that was given"}})
 	}
 	delete(c.open, sig) // good for once
+	if q.by != bare {
+		j.cmd.For = q.by
+	}
 	return nil
 }
 

@@ -64,7 +64,7 @@ func (s *Service) plan(ctx context.Context, st *xmpp.Stanza, origin Origin) (*jo
 		}
 	}
 	r, fault := parseRequest(set, s.cfg.MaxNames)
-	j.cmd.Nodes = r.nodes
+	j.cmd.Nodes, j.cmd.Asked = r.nodes, asked(r.wants)
 	j.cmd.ServiceToken, j.cmd.DeviceToken, j.cmd.UserToken = r.serviceToken, r.deviceToken, r.userToken
 	if fault == nil {
 		fault = s.tooOld(st)
@@ -86,6 +86,18 @@ func (s *Service) plan(ctx context.Context, st *xmpp.Stanza, origin Origin) (*jo
 		s.sessions.close(r.hidden, st.From)
 	}
 	return j, nil
+}
+
+// asked lists what a command wants, for the record.
+func asked(wants []want) []Asked {
+	out := make([]Asked, 0, len(wants))
+	for _, w := range wants {
+		if w.name == confirmName {
+			w.text = "…"
+		}
+		out = append(out, Asked{w.name, w.text})
+	}
+	return out
 }
 
 // tooOld refuses commands that were kept somewhere for longer than a command

@@ -42,6 +42,7 @@ type Service struct {
 	locks   map[node.Ref]string      // locked nodes with the reason
 	jobs    sync.WaitGroup
 	ctx     context.Context // of Run
+	ready   chan struct{}   // closed when Run is at work
 }
 
 // state is what Apply replaces as a whole.
@@ -73,7 +74,7 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, tails: make(map[string]chan struct{}), gates: make(map[string]chan struct{}), locks: make(map[node.Ref]string)}
+	s := &Service{cfg: cfg, ready: make(chan struct{}), tails: make(map[string]chan struct{}), gates: make(map[string]chan struct{}), locks: make(map[node.Ref]string)}
 	st, err := newState(cfg.Setup)
 	if err != nil {
 		return nil, err
@@ -108,6 +109,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.ctx, s.open = ctx, true
 	s.mu.Unlock()
+	close(s.ready)
 	stop := s.cfg.Live.Observe(s.sessions.changed)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.updateForms(ctx) })
@@ -120,6 +122,9 @@ func (s *Service) Run(ctx context.Context) error {
 	s.jobs.Wait()
 	return nil
 }
+
+// Ready is closed once Run is at work; until then commands are refused.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
 
 // Apply replaces nodes, devices and access while the service runs. Commands
 // under way are finished first, with the old devices; it returns when none of

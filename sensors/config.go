@@ -24,6 +24,15 @@ type Sender interface {
 	Send(ctx context.Context, sts ...xmpp.Stanza) error
 }
 
+// Journal is the past of a node that is not measured: a record of what
+// happened, for example. Implementations are safe for concurrent use.
+type Journal interface {
+	// Past returns the entries under the name of a field from one instant to
+	// another, both inclusive and zero for no bound, the oldest first; of more
+	// than most the newest.
+	Past(field string, from, to time.Time, most int) ([]history.Point, error)
+}
+
 // Setup is the part of the configuration that may change while the service
 // runs.
 type Setup struct {
@@ -38,8 +47,10 @@ type Config struct {
 	Live *live.Store // required
 	// History serves values of the past; nil: there are none.
 	History *history.History
-	Sender  Sender       // required
-	Logger  *slog.Logger // nil discards
+	// Journals are nodes whose past is kept elsewhere.
+	Journals map[node.Ref]Journal
+	Sender   Sender       // required
+	Logger   *slog.Logger // nil discards
 	// Now is the clock, nil for time.Now.
 	Now func() time.Time
 	// ClockSane tells whether the wall clock can be believed; until then

@@ -97,8 +97,15 @@ type source struct {
 }
 
 // sources opens what a field's history is made of, the finest first.
-func (s *Service) sources(ref node.Ref, p *past, req *Request) []*source {
+func (s *Service) sources(ref node.Ref, p *past, req *Request) ([]*source, error) {
 	var all []*source
+	if j := s.cfg.Journals[ref]; j != nil {
+		if !p.own || p.types&node.HistoricalOther == 0 {
+			return nil, nil
+		}
+		points, err := j.Past(p.field.Name, req.From, req.To, s.cfg.Limits.Values)
+		return []*source{{points: points}}, err
+	}
 	h := s.cfg.History
 	if p.own && p.types&node.HistoricalOther != 0 {
 		all = append(all, &source{raw: h.Raw(ref, p.field.Name, req.From, req.To), more: true})
@@ -110,7 +117,7 @@ func (s *Service) sources(ref node.Ref, p *past, req *Request) []*source {
 			all = append(all, &source{rows: h.Rows(ref, p.field.Name, per, req.From, req.To), period: per, more: true})
 		}
 	}
-	return all
+	return all, nil
 }
 
 // at returns the instant of the source's next value; ok is false at its end.
@@ -128,7 +135,7 @@ func (s *source) at() (t time.Time, ok bool, err error) {
 			return t, false, err
 		}
 	}
-	if s.raw != nil {
+	if s.rows == nil {
 		return s.points[0].Time, true, nil
 	}
 	return s.list[0].End, true, nil
@@ -175,13 +182,17 @@ func (s *Service) sendPast(ctx context.Context, out *outgoing) {
 // sendField sends the history of one field. It reports false when nothing more
 // is to be sent.
 func (s *Service) sendField(ctx context.Context, out *outgoing, ref node.Ref, p *past, left *int) bool {
-	if p.types&node.Peak != 0 {
+	if p.types&node.Peak != 0 && s.cfg.Journals[ref] == nil {
 		if err := s.peaks(out, ref, p); err != nil {
 			out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the history cannot be read: "+err.Error())
 			return true
 		}
 	}
-	all := s.sources(ref, p, &out.r.plan.req)
+	all, err := s.sources(ref, p, &out.r.plan.req)
+	if err != nil {
+		out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the past cannot be read: "+err.Error())
+		return true
+	}
 	var now []*source
 	for {
 		var t time.Time
@@ -231,7 +242,7 @@ func (s *Service) peaks(out *outgoing, ref node.Ref, p *past) error {
 // take moves the source's values at t into the report.
 func (s *source) take(out *outgoing, ref node.Ref, p *past, t time.Time) {
 	ms := t.UnixMilli()
-	if s.raw != nil {
+	if s.rows == nil {
 		for len(s.points) > 0 && s.points[0].Time.UnixMilli() == ms {
 			pt := &s.points[0]
 			out.value(ref, p, Item{Time: t, Value: pt.Value, Unit: pt.Unit, Types: node.HistoricalOther, Quality: pt.Quality})

@@ -63,7 +63,8 @@ func (s *Service) newPlan(ctx context.Context, st *state, req Request, from, bar
 		return nil, xmpp.NewError(xmpp.ItemNotFound, "none of these nodes exists")
 	}
 	p := &plan{st: st, req: req, unknown: unknown}
-	if !p.choose(nodes, d, s.cfg.History != nil) {
+	past := func(r node.Ref) bool { return s.cfg.History != nil || s.cfg.Journals[r] != nil }
+	if !p.choose(nodes, d, past) {
 		return nil, xmpp.NewError(xmpp.Forbidden, "you may not read any of this")
 	}
 	return p, nil
@@ -71,14 +72,14 @@ func (s *Service) newPlan(ctx context.Context, st *state, req Request, from, bar
 
 // choose fills the entries. It reports false when everything that was asked
 // for was taken away by the decision.
-func (p *plan) choose(nodes []*node.Node, d node.Decision, history bool) bool {
+func (p *plan) choose(nodes []*node.Node, d node.Decision, hasPast func(node.Ref) bool) bool {
 	wanted, covered := false, false
 	for _, n := range nodes {
 		covered = covered || d.Covers(n.Ref)
 		e := entry{node: n, unit: p.st.units[n.Device]}
 		for i := range n.Fields {
 			f := &n.Fields[i]
-			if pa, ok := newPast(f, p.req.Types, p.req.Fields); ok && history {
+			if pa, ok := newPast(f, p.req.Types, p.req.Fields); ok && hasPast(n.Ref) {
 				wanted = true
 				if pa.types = d.Readable(n.Ref, f.Name, pa.types); pa.types != 0 {
 					e.past = append(e.past, pa)

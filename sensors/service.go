@@ -28,6 +28,7 @@ type Service struct {
 	mu      sync.Mutex // serialises Run's beginning and end with Apply
 	ctx     context.Context
 	running bool
+	serving chan struct{}  // closed when Run serves
 	workers sync.WaitGroup // owners and watchers
 	base    atomic.Value   // context.Context of Run, for read-outs
 }
@@ -46,7 +47,7 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, desk: newDesk(cfg.Limits), histories: make(chan struct{}, cfg.Limits.Past)}
+	s := &Service{cfg: cfg, serving: make(chan struct{}), desk: newDesk(cfg.Limits), histories: make(chan struct{}, cfg.Limits.Past)}
 	s.desk.closed = true // until Run
 	s.state.Store(s.build(cfg.Setup, nil))
 	return s, nil
@@ -76,6 +77,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.desk.closed = false
 	s.desk.mu.Unlock()
 	s.mu.Unlock()
+	close(s.serving)
 
 	<-ctx.Done()
 	s.desk.close()
@@ -85,6 +87,9 @@ func (s *Service) Run(ctx context.Context) error {
 	s.workers.Wait()
 	return nil
 }
+
+// Ready is closed once Run serves; until then read-outs are refused.
+func (s *Service) Ready() <-chan struct{} { return s.serving }
 
 func (s *Service) runContext() context.Context {
 	if c, ok := s.base.Load().(*context.Context); ok {

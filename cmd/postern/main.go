@@ -37,6 +37,7 @@ func commands() []command {
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
 		{"schedule", gw, "switch outputs by the calendar", daemon.Schedule},
+		{"audit", gw, "show who switched what, and whether that record is whole", daemon.Audit},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},

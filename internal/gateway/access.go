@@ -9,7 +9,36 @@ import (
 )
 
 // decides is who decides about reading and switching.
-func (g *Gateway) decides() node.Access {
+func (g *Gateway) decides() node.Access { return private{g.grants(), g.owns} }
+
+// private keeps the audit to the gateway's owner, whatever else is granted.
+type private struct {
+	node.Access
+	owns func(bare string) bool
+}
+
+// CanRead implements node.Access.
+func (p private) CanRead(ctx context.Context, r node.Request) (node.Decision, error) {
+	d, err := p.Access.CanRead(ctx, r)
+	if !p.owns(r.Bare) {
+		d.Except = append(d.Except, auditNode)
+	}
+	return d, err
+}
+
+// owns reports whether the gateway belongs to the account: the configuration
+// says so, or it was claimed.
+func (g *Gateway) owns(bare string) bool {
+	if bare == "" {
+		return false
+	}
+	if g.access.get().Owner(bare) {
+		return true
+	}
+	return g.pairing != nil && g.pairing.thing.Owner(provisioning.Ref{}) == bare
+}
+
+func (g *Gateway) grants() node.Access {
 	if g.pairing == nil {
 		return g.access
 	}

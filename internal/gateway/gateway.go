@@ -16,6 +16,7 @@ import (
 	"postern/control"
 	"postern/control/schedule"
 	"postern/drivers/gpio"
+	"postern/internal/audit"
 	"postern/internal/config"
 	"postern/internal/live"
 	"postern/internal/local"
@@ -66,6 +67,7 @@ type Gateway struct {
 	history   *history.History // nil when it is switched off
 	// computed calculates fields from others.
 	computed *computed.Engine
+	audit    *audit.Log
 	// policies say what the history keeps of which field; a reload replaces them.
 	policies atomic.Pointer[map[fieldKey]history.Policy]
 	// constants is the tree in force, for computed fields.
@@ -142,9 +144,11 @@ func (g *Gateway) build(ctx context.Context) error {
 		return err
 	}
 	g.openHistory()
+	g.audit = audit.New(audit.Config{DB: g.db, Logger: g.log.With("part", "audit")})
 	g.sensors, err = sensors.New(sensors.Config{
 		Setup: g.sensorSetup(g.cfg, t), Live: g.live, Sender: g.session, History: g.history,
-		Logger: g.log.With("part", "sensors"), LegacyPeers: g.legacy, ClockSane: clockSane,
+		Journals: map[node.Ref]sensors.Journal{auditNode: auditPast{g}},
+		Logger:   g.log.With("part", "sensors"), LegacyPeers: g.legacy, ClockSane: clockSane,
 	})
 	if err != nil {
 		return err
@@ -155,7 +159,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
 		Logger:    g.log.With("part", "control"),
-		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.db, g.log.With("part", "audit")),
+		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.audit, g.log.With("part", "audit")),
 	})
 	if err != nil {
 		return err
@@ -173,7 +177,7 @@ func (g *Gateway) build(ctx context.Context) error {
 }
 
 func (g *Gateway) sensorSetup(cfg *config.Config, t *node.Tree) sensors.Setup {
-	return sensors.Setup{Tree: t, Devices: sensorDevices(cfg, g.hw), Access: g.decides()}
+	return sensors.Setup{Tree: t, Devices: g.withAudit(sensorDevices(cfg, g.hw)), Access: g.decides()}
 }
 
 func (g *Gateway) controlSetup(cfg *config.Config, t *node.Tree) control.Setup {
@@ -191,12 +195,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"local door", g.door.Run},
 		{"sensors", g.sensors.Run},
 		{"control", g.runControl},
-		{"session", g.session.Run},
+		{"session", g.runSession},
 		{"missing devices", g.findMissing},
 		{"history", g.runHistory},
 		{"computed fields", g.computed.Run},
 		{"provisioning", g.runPairing},
 		{"schedules", g.schedules.Run},
+		{"audit", g.audit.Run},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -213,7 +218,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
-	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.closeStore())
+	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.audit.Flush(), g.closeStore())
+}
+
+// runSession runs the session once what it is for serves: a command that comes
+// with the first presence is not refused.
+func (g *Gateway) runSession(ctx context.Context) error {
+	for _, ready := range []<-chan struct{}{g.sensors.Ready(), g.control.Ready()} {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return g.session.Run(ctx)
 }
 
 func (g *Gateway) closeStore() error {
@@ -274,6 +292,7 @@ func (g *Gateway) doorHandlers() map[string]local.Handler {
 		"GET /v1/status":   func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
 		"POST /v1/explain": g.explain,
 		"POST /v1/pairing": g.pairingDoor,
+		"POST /v1/audit":   g.auditDoor,
 	}
 	maps.Copy(h, g.scheduleHandlers())
 	return h

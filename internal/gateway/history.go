@@ -61,6 +61,9 @@ type fieldKey struct {
 // single fields.
 func (g *Gateway) setPolicies(cfg *config.Config) {
 	all := make(map[fieldKey]history.Policy)
+	for _, f := range auditNodes().Fields {
+		all[fieldKey{auditNode, f.Name}] = history.Policy{Off: true} // kept in the audit itself
+	}
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
 		for channel, f := range n.Fields {

@@ -17,7 +17,7 @@ func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
 	var nodes []node.Node
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
-		out := node.Node{Ref: node.Ref{ID: n.ID}, Label: n.Label}
+		out := node.Node{Ref: node.Ref{ID: n.ID}, Label: n.Label, Self: len(cfg.Nodes) == 1}
 		if n.Parent != "" {
 			out.Parent = node.Ref{ID: n.Parent}
 		}
@@ -28,6 +28,9 @@ func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
 		}
 		out.Fields = append(out.Fields, computedFields(n)...)
 		nodes = append(nodes, out)
+	}
+	if len(nodes) > 0 { // a gateway without nodes has nothing to record
+		nodes = append(nodes, auditNodes())
 	}
 	t, err := node.NewTree(nodes)
 	if err != nil {

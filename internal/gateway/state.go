@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"postern/internal/audit"
 	"postern/internal/store"
 )
 
@@ -36,7 +38,9 @@ func StateDirectory(given, name string) (string, error) {
 // is checked by a process of its own. Of a damaged one, the buckets named first
 // are saved first.
 func OpenStore(ctx context.Context, dir string, log *slog.Logger, first ...string) (*store.DB, error) {
-	o := store.Options{Logger: log, Order: append(first, "provisioning.claim", "provisioning.trusted", "provisioning.tokens", "accounts", "schedules", "audit", "computed", "outbox", "history")}
+	order := slices.Concat(first, []string{"provisioning.claim", "provisioning.trusted", "provisioning.tokens", "accounts", "schedules"},
+		audit.Buckets(), []string{"computed", "outbox", "history"})
+	o := store.Options{Logger: log, Order: order}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == "postern" {
 		o.Check = store.ChildCheck(exe, "store", "check")
 	}

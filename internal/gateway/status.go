@@ -41,6 +41,9 @@ func (g *Gateway) Status() local.Status {
 	}
 	gw := &local.Gateway{Connection: conn, Nodes: []local.Node{}}
 	for _, n := range t.Nodes() {
+		if n.Ref == auditNode {
+			continue // no device of the configuration
+		}
 		ns := g.nodeStatus(n, now)
 		gw.Simulated = gw.Simulated || ns.Simulated
 		gw.Nodes = append(gw.Nodes, ns)

@@ -32,6 +32,8 @@ type Access interface {
 // Decision allows nothing.
 type Decision struct {
 	Scopes []Scope
+	// Except are nodes that no scope covers.
+	Except []Ref
 }
 
 // Scope allows every combination of the nodes, names and types in it. Empty
@@ -52,6 +54,9 @@ func (d Decision) Denied() bool { return len(d.Scopes) == 0 }
 // Readable returns those of the types t for which field name of node r may be
 // read; 0 denies.
 func (d Decision) Readable(r Ref, name string, t Types) Types {
+	if slices.Contains(d.Except, r) {
+		return 0
+	}
 	var got Types
 	for i := range d.Scopes {
 		s := &d.Scopes[i]
@@ -68,6 +73,9 @@ func (d Decision) Readable(r Ref, name string, t Types) Types {
 
 // Settable reports whether parameter name of node r may be set.
 func (d Decision) Settable(r Ref, name string) bool {
+	if slices.Contains(d.Except, r) {
+		return false
+	}
 	for i := range d.Scopes {
 		s := &d.Scopes[i]
 		if s.covers(r) && (len(s.Parameters) == 0 || slices.Contains(s.Parameters, name)) {
@@ -79,6 +87,9 @@ func (d Decision) Settable(r Ref, name string) bool {
 
 // Covers reports whether anything on node r is allowed.
 func (d Decision) Covers(r Ref) bool {
+	if slices.Contains(d.Except, r) {
+		return false
+	}
 	for i := range d.Scopes {
 		if d.Scopes[i].covers(r) {
 			return true

@@ -71,6 +71,9 @@ func (a *AllowList) Known(bare string) bool {
 	return a.owners[bare] || len(a.grants[bare]) > 0 || len(a.grants[domain(bare)]) > 0
 }
 
+// Owner reports whether the bare JID is an owner.
+func (a *AllowList) Owner(bare string) bool { return a.owners[bare] }
+
 func (a *AllowList) decide(bare string, right func(*Grant) bool) Decision {
 	if bare == "" {
 		return Decision{} // a stanza without a sender comes from our own server
