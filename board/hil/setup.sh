@@ -56,7 +56,8 @@ if [ -z "$image" ]; then
 fi
 release=${image#linux-image-} # 6.1.0-57-arm64
 cache=$root/$release
-if [ -e "$cache/done" ]; then
+recipe=$(cksum <"$0") # what is in the cache was made by this script
+if [ "$(cat "$cache/done" 2>/dev/null)" = "$recipe" ]; then
 	echo "$cache"
 	exit 0
 fi
@@ -74,17 +75,28 @@ for deb in "$work"/deb/linux-image* "$work"/deb/linux-headers* "$work"/deb/linux
 done
 dpkg-deb -x "$work"/deb/linux-source* "$work/src"
 
-# Modules that Debian does not build. gpio-sim needs irq_sim, which is no module
-# upstream; i2c-virtio takes a missing chip for success.
+# Modules that Debian does not build for arm64. gpio-sim needs irq_sim, which is
+# no module upstream. i2c-virtio takes a missing chip for success; and where it
+# does not wait for every message, after a signal or a failure, the far end
+# writes into memory that was freed meanwhile.
 tar -xJf "$work"/src/usr/src/linux-source-*.tar.xz -C "$work/src" --strip-components=1 --wildcards \
 	'*/drivers/gpio/gpio-sim.c' '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c' '*/drivers/i2c/busses/i2c-virtio.c' \
-	'*/drivers/bluetooth/hci_vhci.c'
-cp "$work/src/drivers/gpio/gpio-sim.c" "$work/src/drivers/gpio/gpiolib.h" "$work/src/drivers/bluetooth/hci_vhci.c" "$work/modules"
-sed 's/handle_simple_irq(irq_to_desc(irqnum));/generic_handle_irq(irqnum);/' "$work/src/kernel/irq/irq_sim.c" >"$work/modules/irq_sim.c"
-printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n' >>"$work/modules/irq_sim.c"
-sed 's/^\tcount = virtio_i2c_complete_reqs(vq, reqs, msgs, count);/&\n\tif (!count)\n\t\tcount = -ENXIO;/' \
-	"$work/src/drivers/i2c/busses/i2c-virtio.c" >"$work/modules/i2c-virtio.c"
-echo 'obj-m := irq_sim.o gpio-sim.o i2c-virtio.o hci_vhci.o' >"$work/modules/Makefile"
+	'*/drivers/bluetooth/hci_vhci.c' '*/drivers/hwmon/ina2xx.c' '*/drivers/rtc/rtc-ds1307.c' \
+	'*/drivers/iio/chemical/bme680*' '*/drivers/iio/chemical/scd30*' '*/drivers/iio/chemical/sps30*'
+m=$work/modules
+for f in gpio/gpio-sim.c gpio/gpiolib.h bluetooth/hci_vhci.c hwmon/ina2xx.c rtc/rtc-ds1307.c; do
+	cp "$work/src/drivers/$f" "$m"
+done
+cp "$work"/src/drivers/iio/chemical/* "$m"
+sed 's/handle_simple_irq(irq_to_desc(irqnum));/generic_handle_irq(irqnum);/' "$work/src/kernel/irq/irq_sim.c" >"$m/irq_sim.c"
+printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n' >>"$m/irq_sim.c"
+sed -e 's/^\tcount = virtio_i2c_complete_reqs(vq, reqs, msgs, count);/&\n\tif (!count)\n\t\tcount = -ENXIO;/' \
+	-e 's/^\t\tif (!failed) {/\t\twait_for_completion(\&req->completion);\n&/' -e 's/wait_for_completion_interruptible(&req->completion)/0/' \
+	"$work/src/drivers/i2c/busses/i2c-virtio.c" >"$m/i2c-virtio.c"
+cat >"$m/Makefile" <<END
+obj-m := irq_sim.o gpio-sim.o i2c-virtio.o hci_vhci.o ina2xx.o rtc-ds1307.o
+obj-m += bme680_core.o bme680_i2c.o scd30_core.o scd30_i2c.o sps30.o sps30_i2c.o
+END
 headers=$work/root/usr/src/linux-headers-$release
 sed -i "s#include /usr/src/#include $work/root/usr/src/#" "$headers/Makefile"
 make -s -C "$headers" M="$work/modules" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- modules >&2
@@ -96,6 +108,6 @@ cp "$work/root/boot/vmlinuz-$release" "$keep/vmlinuz"
 cp -r "$work/root/lib/modules/$release/kernel" "$keep/modules"
 cp "$work"/modules/*.ko "$keep/modules/"
 rm -rf "$cache"
-touch "$keep/done"
+echo "$recipe" >"$keep/done"
 mv "$keep" "$cache"
 echo "$cache"
