@@ -8,7 +8,7 @@ import (
 // ContactConfig is the configuration of an input: a door contact, a button, a
 // pulse output.
 type ContactConfig struct {
-	Line      string        `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset" example:"pinctrl-bcm2711:GPIO17"`
+	Line      string        `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset; on boards with a known header also a name such as pin 11 or GPIO17" example:"pinctrl-bcm2711:GPIO17"`
 	ActiveLow bool          `yaml:"active_low" default:"false" doc:"the contact is active while the line is low"`
 	Bias      string        `yaml:"bias" default:"as-is" oneof:"as-is|pull-up|pull-down|disabled" doc:"resistor inside the chip"`
 	Debounce  time.Duration `yaml:"debounce" default:"5ms" min:"0s" max:"10s" doc:"a level counts once it is stable for this long"`
@@ -16,7 +16,7 @@ type ContactConfig struct {
 
 // Validate reports what the tags cannot express.
 func (c ContactConfig) Validate() error {
-	if _, err := ParseRef(c.Line); err != nil {
+	if err := CheckLine(c.Line); err != nil {
 		return fmt.Errorf("line: %w", err)
 	}
 	if _, ok := biases[c.Bias]; !ok {
@@ -27,7 +27,7 @@ func (c ContactConfig) Validate() error {
 
 // RelayConfig is the configuration of an output.
 type RelayConfig struct {
-	Line      string `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset" example:"pinctrl-bcm2711:GPIO27"`
+	Line      string `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset; on boards with a known header also a name such as pin 11 or GPIO17" example:"pinctrl-bcm2711:GPIO27"`
 	ActiveLow bool   `yaml:"active_low" default:"false" doc:"the relay is on while the line is low"`
 	Drive     string `yaml:"drive" default:"push-pull" oneof:"push-pull|open-drain|open-source" doc:"how the line is driven"`
 	Safe      string `yaml:"safe" default:"off" oneof:"off|on" doc:"state at start, at the end and whenever in doubt"`
@@ -35,7 +35,7 @@ type RelayConfig struct {
 
 // Validate reports what the tags cannot express.
 func (c RelayConfig) Validate() error {
-	if _, err := ParseRef(c.Line); err != nil {
+	if err := CheckLine(c.Line); err != nil {
 		return fmt.Errorf("line: %w", err)
 	}
 	if _, ok := drives[c.Drive]; !ok {

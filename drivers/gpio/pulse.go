@@ -12,7 +12,7 @@ import (
 // PulseConfig is the configuration of a pulse output: the S0 interface of an
 // energy meter, a water meter, a flow sensor, an anemometer.
 type PulseConfig struct {
-	Line      string        `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset" example:"pinctrl-bcm2711:GPIO17"`
+	Line      string        `yaml:"line" doc:"GPIO line: chip label, colon, line name or offset; on boards with a known header also a name such as pin 11 or GPIO17" example:"pinctrl-bcm2711:GPIO17"`
 	ActiveLow bool          `yaml:"active_low" default:"true" doc:"a pulse pulls the line low, as S0 outputs and reed contacts do"`
 	Bias      string        `yaml:"bias" default:"pull-up" oneof:"as-is|pull-up|pull-down|disabled" doc:"resistor inside the chip"`
 	Debounce  time.Duration `yaml:"debounce" default:"2ms" min:"0s" max:"1s" doc:"a level counts once it is stable for this long; S0 pulses last at least 30 ms"`

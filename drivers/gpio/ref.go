@@ -26,7 +26,7 @@ func ParseRef(s string) (Ref, error) {
 		if _, err := strconv.Atoi(s); err == nil {
 			return Ref{}, fmt.Errorf("%q is a global GPIO number, which changes from kernel to kernel; write CHIPLABEL:NAME or CHIPLABEL:OFFSET", s)
 		}
-		return Ref{}, fmt.Errorf("%q is not CHIPLABEL:NAME or CHIPLABEL:OFFSET, for example pinctrl-bcm2711:GPIO17", s)
+		return Ref{}, fmt.Errorf("%q is not CHIPLABEL:NAME or CHIPLABEL:OFFSET, for example pinctrl-bcm2711:GPIO17, nor a name of the header such as pin 11", s)
 	}
 	r := Ref{Chip: s[:i], Name: s[i+1:]}
 	if strings.HasPrefix(strings.TrimPrefix(r.Chip, "/dev/"), "gpiochip") {

@@ -31,11 +31,11 @@ func busKinds() []config.BusKind {
 	}
 }
 
-// directI2C tells whether a text names an I2C bus of a machine: a number or a
-// path. Adapter names need an entry in buses, so that a slip of the pen in the
+// directI2C tells whether a text names an I2C bus of a machine: a number, with
+// or without i2c in front, or a path. Adapter names need an entry in buses, so that a slip of the pen in the
 // name of an entry is not taken for one.
 func directI2C(name string) bool {
-	return strings.HasPrefix(name, "/dev/") || name != "" && strings.Trim(name, "0123456789") == ""
+	return strings.HasPrefix(name, "/dev/") || i2cName.MatchString(name)
 }
 
 // plant is the real hardware: each bus is opened once, when the first device
@@ -43,6 +43,7 @@ func directI2C(name string) bool {
 // safe for concurrent use.
 type plant struct {
 	log *slog.Logger
+	place
 
 	mu     sync.Mutex
 	named  map[string]config.Bus
@@ -57,7 +58,7 @@ type masters struct {
 }
 
 func newPlant(log *slog.Logger) *plant {
-	return &plant{log: log, i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
+	return &plant{log: log, place: thisPlace(), i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
 }
 
 // use replaces the names of buses. Lines that changed are closed: their
@@ -84,6 +85,10 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 	if c, ok := p.named[name].Config.(*i2cConfig); ok {
 		device = c.Device
 	}
+	device, err := p.i2cBusName(device)
+	if err != nil {
+		return nil, fmt.Errorf("bus %s: %w", name, err)
+	}
 	if bus := p.i2c[device]; bus != nil {
 		return bus, nil
 	}
@@ -97,11 +102,27 @@ func (p *plant) i2cBus(name string, _ uint16, _ func() i2c.Slave) (i2c.Bus, erro
 
 func (p *plant) oneWire(string) onewire.Bus { return onewire.Kernel{Root: os.DirFS("/")} }
 
-func (p *plant) spiPort(name string, _ func() spi.Slave) (spi.Port, error) { return spi.Open(name) }
+func (p *plant) spiPort(name string, _ func() spi.Slave) (spi.Port, error) {
+	if err := p.spi(name); err != nil {
+		return nil, err
+	}
+	return spi.Open(name)
+}
 
-func (p *plant) serialPort(cfg serial.Config) (serial.Conn, error) { return serial.Open(cfg, p.log) }
+func (p *plant) serialPort(cfg serial.Config) (_ serial.Conn, err error) {
+	if cfg.Port, err = p.serial(cfg.Port); err != nil {
+		return nil, err
+	}
+	return serial.Open(cfg, p.log)
+}
 
-func (p *plant) gpioLine(name string) (gpio.Line, error) { return gpio.Open(name) }
+func (p *plant) gpioLine(name string) (gpio.Line, error) {
+	name, err := p.line(name)
+	if err != nil {
+		return nil, err
+	}
+	return gpio.Open(name)
+}
 
 func (p *plant) modbusLine(name string, _ byte, _ func() *modbus.Image) (*modbus.Client, func() error, error) {
 	p.mu.Lock()
@@ -114,7 +135,14 @@ func (p *plant) modbusLine(name string, _ byte, _ func() *modbus.Image) (*modbus
 	if !ok {
 		return nil, nil, fmt.Errorf("there is no Modbus line %q", name)
 	}
-	client, err := modbus.Dial(*c, p.log.With("bus", name))
+	dial := *c
+	if dial.Transport == "rtu" {
+		var err error
+		if dial.Serial.Port, err = p.serial(dial.Serial.Port); err != nil {
+			return nil, nil, fmt.Errorf("bus %s: %w", name, err)
+		}
+	}
+	client, err := modbus.Dial(dial, p.log.With("bus", name))
 	if err != nil {
 		return nil, nil, fmt.Errorf("bus %s: %w", name, err)
 	}

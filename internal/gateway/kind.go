@@ -78,7 +78,7 @@ func i2cChip[C any, D described](name, doc string, open func(context.Context, i2
 	}
 	k.Claims = func(cfg any) (string, string) {
 		v := reflect.ValueOf(*cfg.(*C))
-		return fmt.Sprintf("address 0x%02x on bus %s", v.FieldByName("Address").Int(), v.FieldByName("Bus").String()), "address"
+		return fmt.Sprintf("address 0x%02x on bus %s", v.FieldByName("Address").Int(), sameBus(v.FieldByName("Bus").String())), "address"
 	}
 	return k.describing()
 }
@@ -114,7 +114,7 @@ func line[C any, D described](name, doc string, open func(context.Context, gpio.
 		return device(open(ctx, l, c))
 	}
 	k.Claims = func(cfg any) (string, string) {
-		return "line " + reflect.ValueOf(*cfg.(*C)).FieldByName("Line").String(), "line"
+		return "line " + sameLine(reflect.ValueOf(*cfg.(*C)).FieldByName("Line").String()), "line"
 	}
 	return k.describing()
 }

@@ -179,5 +179,5 @@ func notes(cfg *config.Config) []string {
 	if cfg.Simulate || slices.ContainsFunc(cfg.Nodes, func(n config.Node) bool { return n.Simulate }) {
 		out = append(out, "some hardware is simulated")
 	}
-	return out
+	return append(out, gateway.Warnings(cfg)...)
 }
