@@ -436,6 +436,7 @@ func (a *Access) follow(ctx context.Context, r Recommend) error {
 			return err
 		}
 	}
+	a.log.Info("a recommendation is followed", "jid", r.JID.String(), "presence", typ)
 	return a.cfg.Session.Send(ctx, xmpp.Stanza{Kind: xmpp.Presence, Type: typ, To: r.JID.Bare()})
 }
 

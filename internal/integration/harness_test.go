@@ -82,6 +82,8 @@ type gatewayOptions struct {
 	nodes    string // section nodes, instead of simNodes
 	buses    string // section buses
 	server   string // further lines of section server
+	access   string // section access, instead of owner and reader
+	more     string // further sections
 	noResume bool
 }
 
@@ -122,6 +124,9 @@ func (g *gateway) write(s *peertest.Server, o gatewayOptions) {
 	if o.nodes == "" {
 		o.nodes = simNodes
 	}
+	if o.access == "" {
+		o.access = fmt.Sprintf("{owner: %q, allow: [{jid: %q, rights: [read]}]}", s.JID("owner"), s.JID("reader"))
+	}
 	if o.buses != "" {
 		o.buses = "buses:" + o.buses
 	}
@@ -133,15 +138,12 @@ server:
   address: "%s"
   ca_file: %s
   resume: %v
-%saccess:
-  owner: %s
-  allow:
-    - {jid: "%s", rights: [read]}
+%saccess: %s
 state: {directory: %s}
 local: {socket: %s}
 log: {level: debug}
-%s
-nodes:%s`, s.JID("gateway"), secret, o.addr, s.CAFile, !o.noResume, o.server, s.JID("owner"), s.JID("reader"), filepath.Join(g.dir, "state"), g.socket, o.buses, o.nodes)
+%s%s
+nodes:%s`, s.JID("gateway"), secret, o.addr, s.CAFile, !o.noResume, o.server, o.access, filepath.Join(g.dir, "state"), g.socket, o.more, o.buses, o.nodes)
 	for path, text := range map[string]string{secret: o.password + "\n", g.config: config} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			g.t.Fatal(err)

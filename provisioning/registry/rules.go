@@ -211,6 +211,7 @@ func (s *Server) afterRule(ctx context.Context, r Rule, before bool) {
 	if before == after || c == nil || !c.Asked {
 		return
 	}
+	s.log.Info("a friendship is recommended or ended", "device", r.Device, "with", r.Subject, "end", before)
 	st := xmpp.Stanza{Kind: xmpp.Message, ID: rand.Text(), To: address(r.Device), Payload: provisioning.Recommend{JID: address(r.Subject), Not: before}}
 	if err := s.send(ctx, st); err != nil {
 		s.log.Warn("a recommendation was not sent", "device", r.Device, "err", err)
