@@ -29,7 +29,7 @@ func TestSafetyPage(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	var tests strings.Builder
-	for _, dir := range []string{"../../control", "../../sensors"} {
+	for _, dir := range []string{"../../control", "../../control/schedule", "../../sensors", "../audit", "."} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

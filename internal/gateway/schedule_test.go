@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/audit"
 	"postern/internal/local"
 	"postern/internal/store"
 )
@@ -104,18 +105,11 @@ func TestScheduleRefusals(t *testing.T) {
 	}
 }
 
-// recorded is what the test looks for in a record.
-type recorded struct{ Origin, Reason, Outcome string }
-
 // auditRecords reads what is recorded of commands.
-func auditRecords(t *testing.T, g *Gateway) (all []recorded) {
+func auditRecords(t *testing.T, g *Gateway) (all []audit.Entry) {
 	t.Helper()
 	err := g.db.View(func(tx *store.Tx) error {
-		for e := range (store.Bucket[recorded]{Name: "audit"}).All(tx, "") {
-			if e.Err == nil {
-				all = append(all, e.Value)
-			}
-		}
+		all, _ = audit.List(tx, audit.Query{})
 		return nil
 	})
 	if err != nil {
