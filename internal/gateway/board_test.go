@@ -27,10 +27,10 @@ func pi4() fstest.MapFS {
 	}
 }
 
-func placeOf(root fs.FS) place { return place{root, board.Detect(root)} }
+func placeAt(root fs.FS) place { return place{root, board.Detect(root)} }
 
 func TestPlaceTranslatesNames(t *testing.T) {
-	p := placeOf(pi4())
+	p := placeAt(pi4())
 	for in, want := range map[string]string{
 		"pin 11": "pinctrl-bcm2711:17", " GPIO17": "pinctrl-bcm2711:17", "PIN13": "pinctrl-bcm2711:27",
 		"pinctrl-bcm2711:GPIO4": "pinctrl-bcm2711:GPIO4", "gpio-sim.0-node0:3": "gpio-sim.0-node0:3",
@@ -59,7 +59,7 @@ func TestPlaceTranslatesNames(t *testing.T) {
 func TestPlaceSaysWhatToEnable(t *testing.T) {
 	root := pi4()
 	delete(root, "sys/class/tty/ttyS0/device/of_node")
-	p := placeOf(root)
+	p := placeAt(root)
 	_, i2cErr := p.i2cBusName("1")
 	_, serialErr := p.serial("serial0")
 	for want, err := range map[string]error{"dtparam=i2c_arm=on": i2cErr, "dtparam=spi=on": p.spi("/dev/spidev0.0"), "enable_uart=1": serialErr} {
@@ -67,7 +67,7 @@ func TestPlaceSaysWhatToEnable(t *testing.T) {
 			t.Errorf("%v, want advice with %s", err, want)
 		}
 	}
-	pc := placeOf(fstest.MapFS{})
+	pc := placeAt(fstest.MapFS{})
 	if _, err := pc.line("pin 11"); err == nil {
 		t.Error("pin 11 of an unknown machine is a line")
 	}
@@ -83,7 +83,7 @@ func TestPlaceSaysWhatToEnable(t *testing.T) {
 // where there is no such chip the error is that of the chip.
 func TestPlantUsesTheBoardsNames(t *testing.T) {
 	pl := newPlant(slog.New(slog.DiscardHandler))
-	pl.place = placeOf(pi4())
+	pl.place = placeAt(pi4())
 	if _, err := pl.gpioLine("pin 11"); err == nil || !strings.Contains(err.Error(), `"pinctrl-bcm2711"`) {
 		t.Errorf("%v", err)
 	}
