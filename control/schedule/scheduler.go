@@ -156,27 +156,11 @@ func (s *Scheduler) List() []Listed {
 func (s *Scheduler) Add(e Entry) (Listed, error) {
 	s.moving.Lock()
 	defer s.moving.Unlock()
-	s.mu.Lock()
-	place, taken, full := s.place, s.entries[strings.TrimSpace(e.Name)] != nil, len(s.entries) >= MaxEntries
-	s.mu.Unlock()
-	w, err := e.check(place)
-	switch {
-	case err != nil:
-		return Listed{}, err
-	case taken:
-		return Listed{}, fmt.Errorf("%q: %w", e.Name, ErrTaken)
-	case full:
-		return Listed{}, ErrFull
-	}
-	if err := s.cfg.Check(e); err != nil {
+	w, next, err := s.check(&e)
+	if err != nil {
 		return Listed{}, err
 	}
-	now := s.cfg.Now()
-	next, coming := w.Next(now, place)
-	if !coming {
-		return Listed{}, fmt.Errorf("%q never comes again", e.When)
-	}
-	e.Notice = Notice{Handled: now}
+	e.Notice = Notice{Handled: s.cfg.Now()}
 	if err := s.put(e); err != nil {
 		return Listed{}, err
 	}
@@ -185,6 +169,30 @@ func (s *Scheduler) Add(e Entry) (Listed, error) {
 	s.mu.Unlock()
 	s.wake()
 	return Listed{Entry: e, Next: next}, nil
+}
+
+// check completes an entry and tells whether Add would take it.
+func (s *Scheduler) check(e *Entry) (w When, next time.Time, err error) {
+	s.mu.Lock()
+	place, taken, full := s.place, s.entries[strings.TrimSpace(e.Name)] != nil, len(s.entries) >= MaxEntries
+	s.mu.Unlock()
+	w, err = e.check(place)
+	switch {
+	case err != nil:
+		return w, next, err
+	case taken:
+		return w, next, fmt.Errorf("%q: %w", e.Name, ErrTaken)
+	case full:
+		return w, next, ErrFull
+	}
+	if err := s.cfg.Check(*e); err != nil {
+		return w, next, err
+	}
+	next, coming := w.Next(s.cfg.Now(), place)
+	if !coming {
+		return w, next, fmt.Errorf("%q never comes again", e.When)
+	}
+	return w, next, nil
 }
 
 func (s *Scheduler) put(entries ...Entry) error {

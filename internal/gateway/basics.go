@@ -31,8 +31,12 @@ func (g *Gateway) registerBasics(mux *xmpp.Mux) error {
 		Software:   software,
 		Identities: []disco.Identity{{Category: "client", Type: "bot", Name: "Postern"}},
 		Features:   slices.Concat(sensors.Features(), control.Features()),
+		Items:      g.discoItems,
+		Info:       g.discoInfo,
 	})
 	d.Register(mux)
+	g.commands = g.newCommands()
+	g.commands.Register(mux)
 	account, err := jid.Parse(g.cfg.Account.JID)
 	if err != nil {
 		return err

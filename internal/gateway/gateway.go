@@ -26,6 +26,7 @@ import (
 	"postern/sensors/computed"
 	"postern/sensors/history"
 	"postern/xmpp"
+	"postern/xmpp/adhoc"
 	"postern/xmpp/compress"
 	"postern/xmpp/roster"
 )
@@ -58,6 +59,7 @@ type Gateway struct {
 	sensors   *sensors.Service
 	control   *control.Service
 	schedules *schedule.Scheduler
+	commands  *adhoc.Service
 	session   *xmpp.Session
 	exi       *compress.Client // nil when it is switched off
 	roster    *roster.Service

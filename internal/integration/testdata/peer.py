@@ -33,7 +33,7 @@ class Peer(slixmpp.ClientXMPP):
         super().__init__(jid, password)
         self.ca_certs = ca_file
         self.waiting = {}
-        for plugin in ("xep_0030", "xep_0199", "xep_0323", "xep_0325"):
+        for plugin in ("xep_0030", "xep_0050", "xep_0199", "xep_0323", "xep_0325"):
             self.register_plugin(plugin)
         self.register_handler(Callback("errors of iqs", StanzaPath("iq@type=error"), self.iq_error))
         self.add_event_handler("session_start", self.start)
@@ -116,6 +116,30 @@ class Peer(slixmpp.ClientXMPP):
     async def do_disco(self, to):
         info = await self["xep_0030"].get_info(jid=to, cached=False)
         return {"features": sorted(info["disco_info"]["features"]), "identities": [list(i)[:2] for i in info["disco_info"]["identities"]]}
+
+    async def do_commands(self, to):
+        items = await self["xep_0050"].get_commands(to)
+        return {"commands": [list(i)[1:] for i in items["disco_items"]["items"]]}
+
+    async def do_adhoc(self, to, node, values=None):
+        """Runs a command of at most one form through slixmpp's own plugin."""
+        iq = await self["xep_0050"].send_command(to, node)
+        command = iq["command"]
+        answer = {"status": command["status"], "actions": sorted(command["actions"])}
+        if command["status"] == "executing":
+            form = command["form"]
+            answer["fields"] = {f["var"]: {"type": f["type"], "required": f["required"],
+                                           "options": [o["value"] for o in f["options"]]} for f in form}
+            reply = self["xep_0004"].make_form(ftype="submit")
+            for var, value in (values or {}).items():
+                reply.add_field(var=var, value=value, ftype=form.get_fields()[var]["type"])
+            iq = await self["xep_0050"].send_command(to, node, action="complete", sessionid=command["sessionid"], payload=reply)
+            command = iq["command"]
+            answer["status"] = command["status"]
+        answer["notes"] = [list(n) for n in command["notes"]]
+        if command["form"]["type"] == "result":
+            answer["items"] = [dict(i) for i in command["form"]["items"]]
+        return answer
 
     async def do_raw(self, xml):
         future = self.loop.create_future()
