@@ -284,7 +284,7 @@ func TestWrongRequests(t *testing.T) {
 	}
 }
 
-func Test0004R15_Table(t *testing.T) {
+func TestTableOfAResult(t *testing.T) { // XEP-0004 §3.4
 	d := newDesk(t)
 	_, got := d.open("show")
 	d.wants("table", got, "type='result'><reported><field var='a' label='A'/><field var='b'/></reported>"+
