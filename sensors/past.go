@@ -172,7 +172,7 @@ func (s *Service) sendPast(ctx context.Context, out *outgoing) {
 	for i := range out.r.plan.entries {
 		e := &out.r.plan.entries[i]
 		for j := range e.past {
-			if !s.sendField(ctx, out, e.node.Ref, &e.past[j], &left) {
+			if !s.sendField(ctx, out, e, &e.past[j], &left) {
 				return
 			}
 		}
@@ -181,14 +181,15 @@ func (s *Service) sendPast(ctx context.Context, out *outgoing) {
 
 // sendField sends the history of one field. It reports false when nothing more
 // is to be sent.
-func (s *Service) sendField(ctx context.Context, out *outgoing, ref node.Ref, p *past, left *int) bool {
-	if p.types&node.Peak != 0 && s.cfg.Journals[ref] == nil {
-		if err := s.peaks(out, ref, p); err != nil {
+func (s *Service) sendField(ctx context.Context, out *outgoing, e *entry, p *past, left *int) bool {
+	ref := e.ref
+	if p.types&node.Peak != 0 && s.cfg.Journals[e.node.Ref] == nil {
+		if err := s.peaks(out, e, p); err != nil {
 			out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the history cannot be read: "+err.Error())
 			return true
 		}
 	}
-	all, err := s.sources(ref, p, &out.r.plan.req)
+	all, err := s.sources(e.node.Ref, p, &out.r.plan.req)
 	if err != nil {
 		out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the past cannot be read: "+err.Error())
 		return true
@@ -222,8 +223,8 @@ func (s *Service) sendField(ctx context.Context, out *outgoing, ref node.Ref, p 
 }
 
 // peaks adds today's smallest and largest reading.
-func (s *Service) peaks(out *outgoing, ref node.Ref, p *past) error {
-	low, high, ok, err := s.cfg.History.Peaks(ref, p.field.Name)
+func (s *Service) peaks(out *outgoing, e *entry, p *past) error {
+	low, high, ok, err := s.cfg.History.Peaks(e.node.Ref, p.field.Name)
 	if err != nil || !ok {
 		return err
 	}
@@ -233,7 +234,7 @@ func (s *Service) peaks(out *outgoing, ref node.Ref, p *past) error {
 	}{{"min", low}, {"max", high}} {
 		name := p.field.Name + ", peak " + peak.name
 		if p.names == nil || slices.Contains(p.names, name) {
-			out.once(Item{Ref: ref, Time: peak.Time, Name: name, Value: peak.Value, Unit: peak.Unit, Types: node.Peak, Quality: peak.Quality})
+			out.once(Item{Ref: e.ref, Time: peak.Time, Name: name, Value: peak.Value, Unit: peak.Unit, Types: node.Peak, Quality: peak.Quality})
 		}
 	}
 	return nil

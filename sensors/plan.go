@@ -28,7 +28,8 @@ type plan struct {
 // the set bits of the mask, or all of them where whole is set.
 type entry struct {
 	node   *node.Node
-	unit   *unit // nil where every field is constant or the device is missing
+	ref    node.Ref // as the requester addressed it
+	unit   *unit    // nil where every field is constant or the device is missing
 	fields []*node.Field
 	needs  bool // some field is measured
 	past   []past
@@ -76,7 +77,7 @@ func (p *plan) choose(nodes []*node.Node, d node.Decision, hasPast func(node.Ref
 	wanted, covered := false, false
 	for _, n := range nodes {
 		covered = covered || d.Covers(n.Ref)
-		e := entry{node: n, unit: p.st.units[n.Device]}
+		e := entry{node: n, ref: p.addressed(n.Ref), unit: p.st.units[n.Device]}
 		for i := range n.Fields {
 			f := &n.Fields[i]
 			if pa, ok := newPast(f, p.req.Types, p.req.Fields); ok && hasPast(n.Ref) {
@@ -106,6 +107,15 @@ func (p *plan) choose(nodes []*node.Node, d node.Decision, hasPast func(node.Ref
 	return len(p.entries) > 0 || covered && !wanted
 }
 
+// addressed is a node's reference as the requester knows it: who names the data
+// source gets it back (XEP-0326 §2.3).
+func (p *plan) addressed(r node.Ref) node.Ref {
+	if r.Source == "" && slices.ContainsFunc(p.req.Nodes, func(q node.Ref) bool { return q.Source == node.MeteringTopology }) {
+		r.Source = node.MeteringTopology
+	}
+	return r
+}
+
 // units lists the devices to read, each once.
 func (p *plan) units() []*unit {
 	var us []*unit
@@ -125,11 +135,11 @@ func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
 		bad = errNoDevice
 	}
 	if e.needs && bad != nil {
-		out.fault(e.node.Ref, now, bad.Error())
+		out.fault(e.ref, now, bad.Error())
 	}
 	for _, f := range e.fields {
 		it := Item{
-			Ref: e.node.Ref, Time: now, Name: f.Name, Types: f.Types, Value: f.Const, Unit: f.Unit,
+			Ref: e.ref, Time: now, Name: f.Name, Types: f.Types, Value: f.Const, Unit: f.Unit,
 			Quality: live.AutomaticReadout, Writable: No,
 			DataType: f.DataType, Module: f.Module, StringIDs: f.StringIDs,
 		}
@@ -158,11 +168,11 @@ func (s *Service) measured(out *report, e *entry, f *node.Field, it *Item, now t
 		if f.Computed {
 			why = errNoSource
 		}
-		out.fault(e.node.Ref, now, f.Name+": "+why.Error())
+		out.fault(e.ref, now, f.Name+": "+why.Error())
 		return false
 	}
 	if rd.Err != nil {
-		out.fault(e.node.Ref, now, f.Name+": "+rd.Err.Error())
+		out.fault(e.ref, now, f.Name+": "+rd.Err.Error())
 		if rd.Value.Kind() == drivers.KindNone {
 			return false
 		}

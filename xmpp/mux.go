@@ -49,7 +49,8 @@ type route struct {
 
 // Handle registers h for stanzas of the given kind and type that have a child
 // element named payload. Type "*" stands for every type but error; the zero
-// Name for every stanza of that kind and type that nothing else takes. A
+// Name for every stanza of that kind and type that nothing else takes, and the
+// local name "*" for every element of a namespace that nothing else takes. A
 // duplicate panics: it is a mistake in the calling code.
 func (m *Mux) Handle(kind StanzaKind, typ string, payload exi.Name, h Handler) {
 	r := route{kind, typ, payload}
@@ -87,7 +88,10 @@ func (m *Mux) find(st *Stanza, payload exi.Name) Handler {
 	if st.Type == TypeError {
 		return nil
 	}
-	return m.routes[route{st.Kind, "*", payload}]
+	if h := m.routes[route{st.Kind, "*", payload}]; h != nil || payload == (exi.Name{}) {
+		return h
+	}
+	return m.routes[route{st.Kind, st.Type, exi.N(payload.Value().Space, "*")}]
 }
 
 // HandleStanza dispatches st. An iq nobody takes is service-unavailable

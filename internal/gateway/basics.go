@@ -11,6 +11,7 @@ import (
 	"postern/exi"
 	"postern/sensors"
 	"postern/xmpp"
+	"postern/xmpp/concentrator"
 	"postern/xmpp/disco"
 	"postern/xmpp/entitytime"
 	"postern/xmpp/ping"
@@ -30,7 +31,7 @@ func (g *Gateway) registerBasics(mux *xmpp.Mux) error {
 	d := disco.New(disco.Config{
 		Software:   software,
 		Identities: []disco.Identity{{Category: "client", Type: "bot", Name: "Postern"}},
-		Features:   slices.Concat(sensors.Features(), control.Features()),
+		Features:   slices.Concat(sensors.Features(), control.Features(), concentrator.Features()),
 		Items:      g.discoItems,
 		Info:       g.discoInfo,
 	})
@@ -89,6 +90,9 @@ func (g *Gateway) subscription(_ context.Context, from jid.JID) roster.Decision 
 
 // online runs whenever the session can be used.
 func (g *Gateway) online(ctx context.Context, _ *xmpp.Session, resumed bool) {
+	if !resumed {
+		g.concentrator.Offline()
+	}
 	if err := g.roster.Online(ctx, resumed); err != nil && ctx.Err() == nil {
 		g.log.Warn("roster and presence", "err", err)
 	}

@@ -31,3 +31,5 @@ func hasFeatures(t *testing.T, features ...string) {
 		}
 	}
 }
+
+func Test0326R01_Feature(t *testing.T) { hasFeatures(t, "urn:xmpp:iot:concentrators") }

@@ -28,6 +28,7 @@ import (
 	"postern/xmpp"
 	"postern/xmpp/adhoc"
 	"postern/xmpp/compress"
+	"postern/xmpp/concentrator"
 	"postern/xmpp/roster"
 )
 
@@ -69,7 +70,9 @@ type Gateway struct {
 	history   *history.History // nil when it is switched off
 	// computed calculates fields from others.
 	computed *computed.Engine
-	audit    *audit.Log
+	// concentrator shows the tree of nodes.
+	concentrator *concentrator.Service
+	audit        *audit.Log
 	// policies say what the history keeps of which field; a reload replaces them.
 	policies atomic.Pointer[map[fieldKey]history.Policy]
 	// constants is the tree in force, for computed fields.
@@ -172,6 +175,9 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err := g.control.Safe(ctx, "start"); err != nil {
 		g.log.Error("an output may not be in its safe state", "err", err)
 	}
+	if err := g.openConcentrator(t, mux); err != nil {
+		return err
+	}
 	g.sensors.Register(mux)
 	g.control.Register(mux)
 	g.registerPairing(mux)
@@ -201,6 +207,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"missing devices", g.findMissing},
 		{"history", g.runHistory},
 		{"computed fields", g.computed.Run},
+		{"concentrator", g.concentrator.Run},
 		{"provisioning", g.runPairing},
 		{"schedules", g.schedules.Run},
 		{"audit", g.audit.Run},
@@ -274,6 +281,7 @@ func (g *Gateway) findMissing(ctx context.Context) error {
 			if err := g.apply(ctx, cfg); err != nil && ctx.Err() == nil {
 				g.log.Error("a device that appeared cannot be shown", "err", err)
 			}
+			g.showTree()
 		}
 		g.reloading.Unlock()
 	}

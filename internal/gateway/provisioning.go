@@ -472,7 +472,11 @@ func (g *Gateway) friends() roster.Policy {
 	return g.pairing.policy(g.subscription)
 }
 
+// presence is told when a contact's resource comes or goes.
 func (g *Gateway) presence(st *xmpp.Stanza, p roster.Presence, available bool) {
+	if !available {
+		g.concentrator.Gone(p.From) // 0326-R14
+	}
 	if g.pairing != nil {
 		g.pairing.presence(st, p, available)
 	}

@@ -96,6 +96,7 @@ func (g *Gateway) replace(ctx context.Context, cfg *config.Config) error {
 	if err := g.apply(ctx, cfg); err != nil {
 		return err
 	}
+	g.showTree()
 	g.live.Forget(func(r node.Ref) bool { return nodeOf(cfg, r.ID) != nil })
 	return nil
 }

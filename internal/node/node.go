@@ -19,9 +19,14 @@ type Ref struct {
 	Cache  string // cacheType, empty for none
 }
 
+// MeteringTopology is the data source of sensors and actuators (XEP-0326 §2.3).
+// Nodes without another source belong to it.
+const MeteringTopology = "MeteringTopology"
+
 // Matches reports whether a node with reference r is meant by the pattern p.
 func (p Ref) Matches(r Ref) bool {
-	return p.ID == r.ID && (p.Source == "" || p.Source == r.Source) && (p.Cache == "" || p.Cache == r.Cache)
+	source := p.Source == "" || p.Source == r.Source || p.Source == MeteringTopology && r.Source == ""
+	return p.ID == r.ID && source && (p.Cache == "" || p.Cache == r.Cache)
 }
 
 // String writes the reference for logs: id, source/id or source/id#cache.

@@ -244,3 +244,16 @@ func FuzzParseStringIDs(f *testing.F) {
 		}
 	})
 }
+
+// Nodes without a source are in the one for sensors and actuators (XEP-0326).
+func TestDefaultSource(t *testing.T) {
+	plain, own := Ref{ID: "a"}, Ref{ID: "a", Source: "Plant"}
+	for p, want := range map[Ref][2]bool{
+		{ID: "a"}: {true, true}, {ID: "a", Source: MeteringTopology}: {true, false}, {ID: "a", Source: "Plant"}: {false, true},
+		{ID: "a", Source: "x"}: {false, false}, {ID: "a", Source: MeteringTopology, Cache: "c"}: {false, false},
+	} {
+		if got := [2]bool{p.Matches(plain), p.Matches(own)}; got != want {
+			t.Errorf("%v: %v", p, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ usage: peer.py JID PASSWORD HOST PORT CA_FILE
 {"op": "set", "to": JID, "nodes": [..], "fields": [[name, type, value], ..]}
 {"op": "command", ...}       the same by message, which nobody answers
 {"op": "disco", "to": JID}
+{"op": "message", "namespace": NS}   the next message with such a payload
 {"op": "raw", "xml": "<iq ../>"}   sent as it is; the next stanza is returned
 
 Each gets one line of JSON as its answer.
@@ -33,6 +34,8 @@ class Peer(slixmpp.ClientXMPP):
         super().__init__(jid, password)
         self.ca_certs = ca_file
         self.waiting = {}
+        self.messages = asyncio.Queue()
+        self.register_handler(Callback("messages", StanzaPath("message"), self.messages.put_nowait))
         for plugin in ("xep_0030", "xep_0050", "xep_0199", "xep_0323", "xep_0325"):
             self.register_plugin(plugin)
         self.register_handler(Callback("errors of iqs", StanzaPath("iq@type=error"), self.iq_error))
@@ -152,6 +155,13 @@ class Peer(slixmpp.ClientXMPP):
         self.register_handler(Callback(name, StanzaPath("iq@id=" + ident), got, once=True))
         self.send_raw(xml)
         return await future
+
+    async def do_message(self, namespace):
+        """Takes the next message with a payload of the namespace, also one that came before."""
+        while True:
+            stanza = await self.messages.get()
+            if any(e.tag.startswith("{%s}" % namespace) for e in stanza.xml):
+                return {"xml": ET.tostring(stanza.xml, encoding="unicode")}
 
 
 def main():
