@@ -14,6 +14,7 @@ import (
 	"postern/internal/cli/daemon"
 	"postern/internal/cli/exicmd"
 	"postern/internal/cli/exisession"
+	"postern/internal/cli/pairing"
 	"postern/internal/config"
 )
 
@@ -27,7 +28,7 @@ type command struct {
 
 // commands are in the order of the help.
 func commands() []command {
-	const start, gw, op, hub, more = "Start here", "Gateway", "Operator", "Server", "More"
+	const start, gw, op, own, hub, more = "Start here", "Gateway", "Operator", "Owner", "Server", "More"
 	return []command{
 		{"demo", start, "a server, a gateway and an operator on this machine, to try", daemon.Demo},
 		{"run", gw, "run the gateway", daemon.Run},
@@ -38,11 +39,21 @@ func commands() []command {
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
 		{"schedule", gw, "switch outputs by the calendar", daemon.Schedule},
 		{"audit", gw, "show who switched what, and whether that record is whole", daemon.Audit},
+		{"pair", gw, "show the gateway's claim code, as a QR code and on labels", pairing.Pair},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
 		{"plot", op, "draw what the readings of a thing were", cli.Plot},
+		{"claim", own, "make a gateway yours by its claim code", pairing.Claim},
+		{"things", own, "list what is yours", pairing.Things},
+		{"rules", own, "decide who else may do what with it", pairing.Rules},
+		{"friends", own, "decide who may be its friend", pairing.Friends},
+		{"approve", own, "list and allow what others asked for", pairing.Approve},
+		{"deny", own, "list and forbid what others asked for", pairing.Deny},
+		{"transfer", own, "hand a thing over to somebody", pairing.Transfer},
+		{"disown", own, "give a thing up", pairing.Disown},
+		{"search", own, "find things that others made public", pairing.Search},
 		{"hub", hub, "an XMPP server for one small site, and its accounts", daemon.Hub},
 		{"registry", hub, "a thing registry and provisioning server for a stock XMPP server", daemon.Registry},
 		{"terminator", hub, "put EXI in front of a stock XMPP server", daemon.Terminator},

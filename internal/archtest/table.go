@@ -34,6 +34,8 @@ var table = []room{
 		[]string{"exi/..."}, nil},
 	{"internal/cli/daemon", "sub-commands that run a daemon or ask one: the composition root is called here; hub and registry are composed here",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/node", "internal/existate", "internal/audit", "internal/systemd", "internal/cli", "internal/cli/survey", "board", "provisioning/...", "xmpp/...", "exi/...", "drivers/..."}, []string{moduleJID, moduleYAML, "golang.org/x/term"}},
+	{"internal/cli/pairing", "commands about claims and rights: speak the vocabulary of provisioning to a registry",
+		[]string{"internal/cli", "internal/cli/pairing/qr", "internal/config", "internal/local", "internal/node", "provisioning", "xmpp"}, []string{moduleJID}},
 	{"internal/cli/pairing/qr", "claim codes as QR codes and labels; knows nothing of XMPP",
 		nil, []string{"rsc.io/qr/coding", "github.com/klauspost/compress/flate"}},
 	{"internal/cli/survey", "what is connected to this machine, found through the drivers and written down as configuration",

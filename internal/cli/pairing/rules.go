@@ -1,0 +1,434 @@
+package pairing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"postern/internal/cli"
+	"postern/internal/config"
+	"postern/internal/node"
+	"postern/provisioning"
+)
+
+const rulesHelp = `Usage: postern rules [list] [THING] [flags]
+       postern rules add THING WHO read|control|friend [SCOPE] [flags]
+       postern rules remove NUMBER ... [flags]
+       postern rules test THING WHO read|control|friend [SCOPE] [flags]
+
+Decides who else may do what with a thing of yours. WHO is somebody's address, a
+domain, or '*' for everyone. Of the rules that say something, those for a person
+come before those for a domain, these before those for everyone, and newer ones
+before older ones. What no rule says is denied, and you are asked; see postern
+approve.
+
+  postern rules add gateway@site.example friend@site.example read
+  postern rules add gateway@site.example friend@site.example control --node fan \
+      --name state --for 8h
+  postern rules add gateway@site.example site.example read --deny --node meter
+  postern rules test gateway@site.example friend@site.example read --node meter
+
+SCOPE, each several times for several; what is left out means all of it:
+  --node N           a node; --source S: the data source of the nodes
+  --name F           a field, or a parameter for control
+  --type T           a field type, as in postern read
+Of add:
+  --deny             forbid it
+  --until T, --for D until a time (2026-03-01, 2026-03-01T12:30) or for a while
+                     (8h, 30m, 14d)
+  --once             for one answer only
+
+test says what the thing would be told: exit code 0 for all of it, 4 for nothing
+or only a part.
+
+` + registryHelp
+
+// Rules is the command postern rules.
+func Rules(ctx context.Context, env cli.Env, args []string) int {
+	return env.Finish("rules", rules(ctx, &env, args))
+}
+
+// ruleOptions are all options of postern rules.
+type ruleOptions struct {
+	options
+	nodes, names, types        *[]string
+	source, until, lasting     string
+	deny, once                 bool
+	device                     jid.JID
+	who                        string
+	action                     string
+	ruleNodes                  []provisioning.Ref
+	ruleTypes                  provisioning.Types
+	untilTime                  time.Time
+	scopeGiven, onlyAddOptions bool
+}
+
+func rules(ctx context.Context, env *cli.Env, args []string) error {
+	var o ruleOptions
+	f := cli.NewFlags("rules", rulesHelp)
+	o.add(f)
+	o.nodes, o.names, o.types = f.List("node"), f.List("name"), f.List("type")
+	for name, p := range map[string]*string{"source": &o.source, "until": &o.until, "for": &o.lasting} {
+		f.StringVar(p, name, "", "")
+	}
+	f.BoolVar(&o.deny, "deny", false, "")
+	f.BoolVar(&o.once, "once", false, "")
+	rest, err := f.Arguments(env, args)
+	if err != nil {
+		return err
+	}
+	verb := "list"
+	if len(rest) > 0 && !strings.Contains(rest[0], "@") {
+		verb, rest = rest[0], rest[1:]
+	}
+	if err := o.scope(time.Now()); err != nil {
+		return err
+	}
+	if verb != "add" && o.onlyAddOptions {
+		return cli.Usagef("--deny, --once, --until and --for go with rules add")
+	}
+	if (verb == "list" || verb == "remove") && o.scopeGiven {
+		return cli.Usagef("--node, --name, --type and --source go with rules add and rules test")
+	}
+	do := map[string]func(context.Context, *cli.Env, []string) error{"list": o.list, "add": o.addRule, "remove": o.remove, "test": o.test}[verb]
+	if do == nil {
+		hint := ""
+		if n := config.Nearest(verb, []string{"list", "add", "remove", "test"}); n != "" {
+			hint = "; did you mean " + n + "?"
+		}
+		return cli.Usagef("there is no command rules %s%s", verb, hint)
+	}
+	return do(ctx, env, rest)
+}
+
+// scope reads what a rule is about.
+func (o *ruleOptions) scope(now time.Time) error {
+	o.scopeGiven = len(*o.nodes)+len(*o.names)+len(*o.types) > 0 || o.source != ""
+	o.onlyAddOptions = o.deny || o.once || o.until != "" || o.lasting != ""
+	if o.source != "" && len(*o.nodes) == 0 {
+		return cli.Usagef("--source needs --node")
+	}
+	for _, n := range *o.nodes {
+		o.ruleNodes = append(o.ruleNodes, provisioning.Ref{ID: n, Source: o.source})
+	}
+	for _, list := range *o.types {
+		for name := range strings.SplitSeq(list, ",") {
+			t, ok := node.ParseType(strings.TrimSpace(name))
+			if !ok {
+				return cli.Usagef("--type %q is no field type; there are: all historical %s", name, node.All)
+			}
+			o.ruleTypes |= t
+		}
+	}
+	switch {
+	case o.until != "" && o.lasting != "":
+		return cli.Usagef("--until and --for exclude each other")
+	case o.until != "":
+		for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
+			if t, err := time.ParseInLocation(form, o.until, time.Local); err == nil {
+				o.untilTime = t
+			}
+		}
+		if o.untilTime.IsZero() {
+			return cli.Usagef("--until %q is no time like 2026-03-01 or 2026-03-01T12:30", o.until)
+		}
+		if !o.untilTime.After(now) {
+			return cli.Usagef("--until %s has passed", o.until)
+		}
+	case o.lasting != "":
+		d, err := parseWhile(o.lasting)
+		if err != nil {
+			return err
+		}
+		o.untilTime = now.Add(d)
+	}
+	return nil
+}
+
+// parseWhile reads a length of time, in which d is a day.
+func parseWhile(s string) (time.Duration, error) {
+	text, days := strings.CutSuffix(s, "d")
+	if days {
+		text += "h"
+	}
+	d, err := time.ParseDuration(text)
+	if days {
+		d *= 24
+	}
+	if err != nil || d <= 0 || d > 100*365*24*time.Hour {
+		return 0, cli.Usagef("--for %q is no length of time like 30m, 8h or 14d", s)
+	}
+	return d, nil
+}
+
+// parties reads THING WHO ACTION.
+func (o *ruleOptions) parties(rest []string) (err error) {
+	if len(rest) != 3 {
+		return cli.Usagef("say which thing, who, and what: gateway@site.example friend@site.example read")
+	}
+	if o.device, err = cli.ParseThing(rest[0]); err != nil {
+		return err
+	}
+	o.device, o.who, o.action = o.device.Bare(), rest[1], rest[2]
+	if o.who != provisioning.Everyone {
+		j, err := jid.Parse(o.who)
+		if err != nil || j.Resourcepart() != "" {
+			return cli.Usagef("%q is neither an address, nor a domain, nor '*'", o.who)
+		}
+		o.who = j.String()
+	}
+	switch o.action {
+	case provisioning.ActionRead:
+	case provisioning.ActionControl, provisioning.ActionFriend:
+		if o.ruleTypes != 0 {
+			return cli.Usagef("only reading knows --type")
+		}
+	default:
+		return cli.Usagef("%q is not read, control or friend", o.action)
+	}
+	if o.action == provisioning.ActionFriend && o.scopeGiven {
+		return cli.Usagef("a friend is one of the whole thing; leave --node and --name out")
+	}
+	return nil
+}
+
+func (o *ruleOptions) list(ctx context.Context, env *cli.Env, rest []string) error {
+	var device jid.JID
+	switch {
+	case len(rest) > 1:
+		return cli.Usagef("name one thing, or none for all")
+	case len(rest) == 1:
+		var err error
+		if device, err = cli.ParseThing(rest[0]); err != nil {
+			return err
+		}
+	}
+	d, err := o.open(ctx, env, provisioning.NSOwner, jid.JID{})
+	if err != nil {
+		return err
+	}
+	defer d.op.Close()
+	all, err := d.ListAll(d.ctx, provisioning.Page{Name: provisioning.NameRules, Device: device.Bare()}, maxListed)
+	if err != nil {
+		return d.refused(err, device.Bare().String())
+	}
+	if o.json {
+		list := []jsonRule{}
+		for _, r := range all.Rules {
+			list = append(list, ruleJSON(r))
+		}
+		return cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "rules": list})
+	}
+	if len(all.Rules) == 0 {
+		fmt.Fprintln(env.Stderr, "There are no rules: only the owner may do anything. postern rules add makes one.")
+		return nil
+	}
+	rows := [][]string{{"NUMBER", "THING", "WHO", "MAY", "WHAT", "UNTIL"}}
+	for _, r := range all.Rules {
+		rows = append(rows, []string{r.ID, r.Device.String(), r.Subject, verbText(r), scopeText(r.Nodes, r.Names, r.Types), untilText(r)})
+	}
+	return env.Table(env.Stdout, rows)
+}
+
+func verbText(r provisioning.Rule) string {
+	what := r.Action
+	if what == provisioning.ActionFriend {
+		what = "be a friend"
+	}
+	if r.Deny {
+		return "not " + what
+	}
+	return what
+}
+
+// scopeText says what a rule is about.
+func scopeText(nodes []provisioning.Ref, names []string, t provisioning.Types) string {
+	var parts []string
+	if t != 0 && t != provisioning.AllTypes {
+		parts = append(parts, t.String())
+	}
+	parts = append(parts, strings.Join(names, ", "))
+	var ids []string
+	for _, n := range nodes {
+		ids = append(ids, n.String())
+	}
+	if len(ids) > 0 {
+		parts = append(parts, "on "+strings.Join(ids, ", "))
+	}
+	parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
+	if len(parts) == 0 {
+		return "everything"
+	}
+	return strings.Join(parts, " ")
+}
+
+func untilText(r provisioning.Rule) string {
+	if r.Once {
+		return "once, or " + when(r.Until)
+	}
+	return when(r.Until)
+}
+
+type jsonNode struct {
+	Node   string `json:"node"`
+	Source string `json:"source,omitempty"`
+	Cache  string `json:"cacheType,omitempty"`
+}
+
+type jsonRule struct {
+	ID      string     `json:"number"`
+	Thing   string     `json:"thing"`
+	Subject string     `json:"who"`
+	Action  string     `json:"action"`
+	Deny    bool       `json:"deny"`
+	Nodes   []jsonNode `json:"nodes"` // empty: all
+	Names   []string   `json:"names"` // empty: all
+	Types   []string   `json:"types"` // empty: all
+	Since   string     `json:"since,omitempty"`
+	Until   string     `json:"until,omitempty"`
+	Once    bool       `json:"once"`
+}
+
+func nodesJSON(nodes []provisioning.Ref) []jsonNode {
+	out := []jsonNode{}
+	for _, n := range nodes {
+		out = append(out, jsonNode{n.ID, n.Source, n.Cache})
+	}
+	return out
+}
+
+func ruleJSON(r provisioning.Rule) jsonRule {
+	return jsonRule{r.ID, r.Device.String(), r.Subject, r.Action, r.Deny, nodesJSON(r.Nodes), append([]string{}, r.Names...),
+		append([]string{}, strings.Fields(r.Types.String())...), jsonTime(r.Since), jsonTime(r.Until), r.Once}
+}
+
+func (o *ruleOptions) addRule(ctx context.Context, env *cli.Env, rest []string) error {
+	if err := o.parties(rest); err != nil {
+		return err
+	}
+	d, err := o.open(ctx, env, provisioning.NSOwner, jid.JID{})
+	if err != nil {
+		return err
+	}
+	defer d.op.Close()
+	r, err := d.AddRule(d.ctx, provisioning.Rule{Device: o.device, Subject: o.who, Action: o.action, Deny: o.deny, Nodes: o.ruleNodes,
+		Names: *o.names, Types: o.ruleTypes, Until: o.untilTime, Once: o.once})
+	if err != nil {
+		return d.refused(err, o.device.String())
+	}
+	if o.json {
+		return cli.WriteJSON(env.Stdout, struct {
+			Version int `json:"version"`
+			jsonRule
+		}{1, ruleJSON(r)})
+	}
+	_, err = fmt.Fprintf(env.Stdout, "Rule %s: %s\n", r.ID, cli.Clean(sentence(r)))
+	return err
+}
+
+// sentence says a rule in words.
+func sentence(r provisioning.Rule) string {
+	who := r.Subject
+	switch {
+	case who == provisioning.Everyone:
+		who = "everyone"
+	case !strings.Contains(who, "@"):
+		who = "everybody of " + who
+	}
+	s := who + " may " + verbText(r)
+	if r.Action == provisioning.ActionFriend {
+		s += " of"
+	} else {
+		s += " " + scopeText(r.Nodes, r.Names, r.Types) + " of"
+	}
+	s += " " + r.Device.String()
+	switch {
+	case r.Once:
+		s += ", once"
+	case !r.Until.IsZero():
+		s += ", until " + when(r.Until)
+	}
+	return s
+}
+
+func (o *ruleOptions) remove(ctx context.Context, env *cli.Env, rest []string) error {
+	if len(rest) == 0 {
+		return cli.Usagef("which? postern rules lists their numbers")
+	}
+	d, err := o.open(ctx, env, provisioning.NSOwner, jid.JID{})
+	if err != nil {
+		return err
+	}
+	defer d.op.Close()
+	for _, id := range rest {
+		if err := d.DropRule(d.ctx, id); err != nil {
+			return d.refused(err, "rule "+id)
+		}
+		if !o.json {
+			fmt.Fprintf(env.Stdout, "Rule %s is gone.\n", cli.Clean(id))
+		}
+	}
+	if o.json {
+		return cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "removed": rest})
+	}
+	return nil
+}
+
+func (o *ruleOptions) test(ctx context.Context, env *cli.Env, rest []string) error {
+	if err := o.parties(rest); err != nil {
+		return err
+	}
+	who, err := jid.Parse(o.who)
+	if err != nil || who.Localpart() == "" {
+		return cli.Usagef("test is about one person: %q is no address like friend@site.example", o.who)
+	}
+	d, err := o.open(ctx, env, provisioning.NSOwner, jid.JID{})
+	if err != nil {
+		return err
+	}
+	defer d.op.Close()
+	var a provisioning.Answer
+	if o.action == provisioning.ActionFriend {
+		a.Result, err = d.MayBeFriend(d.ctx, o.device, who)
+	} else {
+		a, err = d.May(d.ctx, o.device, provisioning.Question{Control: o.action == provisioning.ActionControl, JID: who,
+			Nodes: o.ruleNodes, Names: *o.names, Types: o.ruleTypes})
+	}
+	if err != nil {
+		return d.refused(err, o.device.String())
+	}
+	return o.verdict(env, a)
+}
+
+// verdict prints what a test came to.
+func (o *ruleOptions) verdict(env *cli.Env, a provisioning.Answer) error {
+	part := a.Result && (len(a.Nodes)+len(a.Names) > 0 && (len(a.Nodes) < len(o.ruleNodes) || len(a.Names) < len(*o.names) ||
+		len(o.ruleNodes) == 0 && len(a.Nodes) > 0 || len(*o.names) == 0 && len(a.Names) > 0) ||
+		a.Types != 0 && a.Types != provisioning.AllTypes && a.Types != o.ruleTypes)
+	word := map[bool]string{true: "yes", false: "no"}[a.Result]
+	if part {
+		word = "in part"
+	}
+	if o.json {
+		if err := cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "answer": word, "nodes": nodesJSON(a.Nodes),
+			"names": append([]string{}, a.Names...), "types": append([]string{}, strings.Fields(a.Types.String())...)}); err != nil {
+			return err
+		}
+	} else if part {
+		fmt.Fprintf(env.Stdout, "in part: %s\n", cli.Clean(scopeText(a.Nodes, a.Names, a.Types)))
+	} else {
+		fmt.Fprintln(env.Stdout, word)
+	}
+	if word == "yes" {
+		return nil
+	}
+	if o.json {
+		return cli.Fail(cli.ExitDenied, "", errors.New("not all of it is allowed"))
+	}
+	return cli.Fail(cli.ExitDenied, "postern rules add allows more", errors.New("not all of it is allowed"))
+}
