@@ -7,6 +7,7 @@ require (
 	github.com/expr-lang/expr v1.17.8
 	github.com/goccy/go-yaml v1.19.2
 	github.com/klauspost/compress v1.18.0
+	github.com/makiuchi-d/gozxing v0.1.1
 	github.com/prometheus/procfs v0.17.0
 	github.com/warthog618/go-gpiocdev v0.9.1
 	github.com/xdg-go/scram v1.2.0
@@ -24,7 +25,6 @@ require (
 )
 
 require (
-	github.com/makiuchi-d/gozxing v0.1.1 // indirect
 	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
 	github.com/xdg-go/stringprep v1.0.4 // indirect
 	golang.org/x/sync v0.20.0 // indirect
