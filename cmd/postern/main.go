@@ -34,6 +34,7 @@ func commands() []command {
 		{"run", gw, "run the gateway", daemon.Run},
 		{"check", gw, "check a configuration and show everything that is wrong", daemon.Check},
 		{"scan", gw, "find what is connected to this machine", daemon.Scan},
+		{"doctor", gw, "find what this machine lacks, and what to do", daemon.Doctor},
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},

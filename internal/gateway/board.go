@@ -26,8 +26,10 @@ type place struct {
 
 func thisPlace() place {
 	root := os.DirFS("/")
-	return place{root, board.Detect(root)}
+	return place{root, boardOf(root)}
 }
+
+func boardOf(root fs.FS) board.Board { return board.Detect(root) }
 
 // line translates "pin 11" and "GPIO17".
 func (p place) line(name string) (string, error) {

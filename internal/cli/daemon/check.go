@@ -148,13 +148,13 @@ func showFine(env *cli.Env, cfg *config.Config) {
 		list = " (" + list + ")"
 	}
 	fmt.Fprintf(env.Stdout, "%s: fine: account %s, %s%s\n", cfg.File, cfg.Account.JID, count(len(cfg.Nodes), "node"), list)
-	for _, note := range notes(cfg) {
+	for _, note := range append(remarks(cfg), gateway.Warnings(cfg)...) {
 		fmt.Fprintf(env.Stdout, "  note: %s\n", note)
 	}
 }
 
-// notes are remarks that make no file wrong.
-func notes(cfg *config.Config) []string {
+// remarks make no file wrong.
+func remarks(cfg *config.Config) []string {
 	var out []string
 	if cfg.Access.Owner == "" && len(cfg.Access.Allow) == 0 {
 		out = append(out, "nobody may read or switch anything: access has neither owner nor allow")
@@ -179,5 +179,5 @@ func notes(cfg *config.Config) []string {
 	if cfg.Simulate || slices.ContainsFunc(cfg.Nodes, func(n config.Node) bool { return n.Simulate }) {
 		out = append(out, "some hardware is simulated")
 	}
-	return append(out, gateway.Warnings(cfg)...)
+	return out
 }
