@@ -225,13 +225,23 @@ func (w *binder) bindSchema(s *Schema) error {
 }
 
 func (b *bound) finish(st *state) {
-	if len(st.fixed) <= manyProds || st.index != nil {
+	if st.keys != nil {
+		return
+	}
+	st.keys = make([]uint32, len(st.fixed))
+	for i := range st.fixed {
+		st.keys[i] = noKey
+		if p := &st.fixed[i]; p.match == Exact && (p.kind == SE || p.kind == AT) {
+			st.keys[i] = prodKey(p.kind, p.name)
+		}
+	}
+	if len(st.fixed) <= veryMany {
 		return
 	}
 	st.index = make(map[uint32]int32, len(st.fixed))
-	for i := range st.fixed {
-		if p := &st.fixed[i]; p.match == Exact && (p.kind == SE || p.kind == AT) {
-			st.index[prodKey(p.kind, p.name)] = int32(i)
+	for i, key := range st.keys {
+		if key != noKey {
+			st.index[key] = int32(i)
 		}
 	}
 }

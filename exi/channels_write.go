@@ -41,7 +41,7 @@ func newChannelWriter(o *Options) *channelWriter {
 	return c
 }
 
-func (c *channelWriter) add(e *encoder, d *dtype, name int32, v Value) {
+func (c *channelWriter) add(e *encoder, d *dtype, name int32, v *Value) {
 	for int(name) >= len(c.byName) {
 		c.byName = append(c.byName, 0)
 	}
@@ -56,11 +56,11 @@ func (c *channelWriter) add(e *encoder, d *dtype, name int32, v Value) {
 		i = int32(len(c.list))
 		c.byName[name] = i
 	}
-	if !e.stable && v.str != "" {
-		v.str = c.arena.copy(v.str)
-	}
 	ch := &c.list[i-1]
-	ch.vals = append(ch.vals, channelValue{d, v})
+	ch.vals = append(ch.vals, channelValue{d, *v})
+	if own := &ch.vals[len(ch.vals)-1].v; !e.stable && own.str != "" {
+		own.str = c.arena.copy(own.str)
+	}
 	c.count++
 	if c.count >= c.blockSize {
 		c.flush(e)
@@ -111,9 +111,9 @@ func (c *channelWriter) write(e *encoder, ch *channel) {
 	for i := range ch.vals {
 		v := &ch.vals[i]
 		if !v.d.isString() {
-			e.pv.set(v.d, v.v)
+			e.pv.set(v.d, &v.v)
 		}
-		e.write(&c.w, v.d, ch.name, v.v)
+		e.write(&c.w, v.d, ch.name, &v.v)
 	}
 }
 

@@ -152,7 +152,7 @@ func (e *encoder) docText(d *Doc, i int) int {
 	}
 	layout := !afterStart || j == len(d.ev) || d.ev[j].Kind == SE
 	if pieces == 1 {
-		e.characters(d.ev[i].Value, layout)
+		e.characters(&d.ev[i].Value, layout)
 		return i
 	}
 	e.text = e.text[:0]
@@ -163,7 +163,8 @@ func (e *encoder) docText(d *Doc, i int) int {
 	}
 	stable := e.stable
 	e.stable = false
-	e.characters(Str(view(e.text)), layout)
+	v := Str(view(e.text))
+	e.characters(&v, layout)
 	e.stable = stable
 	return last
 }

@@ -270,7 +270,8 @@ func (t *typeBinder) fillEnum(b *dtype, d *Datatype) {
 		b.byValue = make(map[string]int32, len(d.Enum))
 		var v parsed
 		for i, s := range d.Enum {
-			if key, ok := v.key(b.enumOf, Str(s)); ok {
+			text := Str(s)
+			if key, ok := v.key(b.enumOf, &text); ok {
 				if _, dup := b.byValue[key]; !dup {
 					b.byValue[key] = int32(i)
 				}

@@ -375,7 +375,7 @@ func (e *encoder) endElement() {
 // empty text is one, then EE.
 func (e *encoder) emptyValue(st *state) bool {
 	code, p := st.findKind(CH)
-	if p == nil || !e.pv.set(p.dt, Value{}) {
+	if p == nil || !e.pv.set(p.dt, &Value{}) {
 		return false
 	}
 	next, end := p.next.findKind(EE)
@@ -383,7 +383,7 @@ func (e *encoder) emptyValue(st *state) bool {
 		return false
 	}
 	e.code1(st, code, CH)
-	e.value(p.dt, e.top().name, Value{})
+	e.value(p.dt, e.top().name, &Value{})
 	e.top().st = p.next
 	e.code1(p.next, next, EE)
 	return true
@@ -418,10 +418,10 @@ func (e *encoder) misc(ev *Event) {
 	p := e.code2(st, at, ev.Kind)
 	switch ev.Kind {
 	case CM:
-		e.literal(e.pv.textOf(ev.Value), 0)
+		e.literal(e.pv.textOf(&ev.Value), 0)
 	case PI:
 		e.literal(ev.Name.Value().Local, 0)
-		e.literal(e.pv.textOf(ev.Value), 0)
+		e.literal(e.pv.textOf(&ev.Value), 0)
 	case DT:
 		public, system, text := ev.Value.DocType()
 		e.literal(ev.Name.Value().Local, 0)
@@ -455,7 +455,7 @@ func (e *encoder) keeps(k Kind) bool {
 
 // characters writes CH. layout says that white space here would only lay out
 // the document: an end tag came before it, or a start tag comes behind it.
-func (e *encoder) characters(v Value, layout bool) {
+func (e *encoder) characters(v *Value, layout bool) {
 	top := e.top()
 	st := top.st
 	code, p := st.findKind(CH)
@@ -493,7 +493,7 @@ func (e *encoder) characters(v Value, layout bool) {
 
 // value writes the content of AT or CH, or keeps it for its channel (§9.2.2).
 // e.pv holds it already when it is typed.
-func (e *encoder) value(d *dtype, name int32, v Value) {
+func (e *encoder) value(d *dtype, name int32, v *Value) {
 	if e.chans != nil {
 		e.chans.add(e, d, name, v)
 		return
@@ -501,7 +501,7 @@ func (e *encoder) value(d *dtype, name int32, v Value) {
 	e.write(&e.w, d, name, v)
 }
 
-func (e *encoder) write(w *bits.Writer, d *dtype, name int32, v Value) {
+func (e *encoder) write(w *bits.Writer, d *dtype, name int32, v *Value) {
 	switch {
 	case d == nil:
 		e.stringValue(w, nil, name, e.pv.textOf(v))

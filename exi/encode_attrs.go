@@ -227,9 +227,9 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 	if e.o.Preserve.LexicalValues {
 		d = nil // see decoder.lexicalNil
 	} else {
-		e.pv.set(d, ev.Value)
+		e.pv.set(d, &ev.Value)
 	}
-	e.write(&e.w, d, e.b.xsiNil, ev.Value)
+	e.write(&e.w, d, e.b.xsiNil, &ev.Value)
 	top.st = st.follow(p)
 	if isNil && st.empty != nil {
 		top.st = st.empty
@@ -243,14 +243,14 @@ func (e *encoder) attribute(ev *Event) {
 	id, known := e.names.find(ev.Name)
 	if known {
 		if code, p := st.findExact(AT, id); p != nil {
-			if p.dt != nil && !e.pv.set(p.dt, ev.Value) {
+			if p.dt != nil && !e.pv.set(p.dt, &ev.Value) {
 				e.untyped(ev, p)
 				return
 			}
 			e.code1(st, code, AT)
 			e.prefix(e.names.name(id).uri, ev.Prefix)
 			next := st.follow(p)
-			e.value(p.dt, id, ev.Value)
+			e.value(p.dt, id, &ev.Value)
 			top.st = next
 			return
 		}
@@ -265,7 +265,7 @@ func (e *encoder) wildAttribute(ev *Event, id int32, known bool) {
 	var d *dtype
 	if st.learns == fixedGrammar && known && int(id) < len(e.b.hasAttr) && e.b.hasAttr[id] {
 		d = e.b.attrs[id]
-		if d != nil && !e.pv.set(d, ev.Value) {
+		if d != nil && !e.pv.set(d, &ev.Value) {
 			e.untyped(ev, nil)
 			return
 		}
@@ -292,7 +292,7 @@ func (e *encoder) wildAttribute(ev *Event, id int32, known bool) {
 	if st.learns != fixedGrammar {
 		e.learn(st, AT, id, plain)
 	}
-	e.value(d, id, ev.Value)
+	e.value(d, id, &ev.Value)
 	top.st = next
 }
 
@@ -325,7 +325,7 @@ func (e *encoder) untyped(ev *Event, p *prod) {
 		id = e.qname(ev.Name, false)
 	}
 	e.prefix(e.names.name(id).uri, ev.Prefix)
-	e.value(nil, id, ev.Value)
+	e.value(nil, id, &ev.Value)
 	top.st = st.follow(q)
 }
 

@@ -111,9 +111,17 @@ type state struct {
 	counted bool // productions were learned (EXI Profile)
 	content *state
 	empty   *state           // where xsi:nil="true" leads
-	index   map[uint32]int32 // positions in fixed when there are many
+	keys    []uint32         // prodKey of each fixed production that names one, else noKey
+	index   map[uint32]int32 // positions in fixed when there are very many
 	look    map[uint32]int32 // positions in learned when there are many
 }
+
+// noKey is the key of no production: names are numbered from 0 and few.
+const noKey = ^uint32(0)
+
+// veryMany is where a search by map beats one through keys that lie close
+// together.
+const veryMany = 64
 
 // manyProds is where a search by map beats one by eye.
 const manyProds = 10
@@ -150,12 +158,13 @@ func (s *state) findExact(k Kind, name int32) (code int, p *prod) {
 		}
 		return -1, nil
 	}
-	for i := range s.fixed {
-		if p := &s.fixed[i]; p.name == name && p.kind == k && p.match == Exact {
-			return n + i, p
+	key := prodKey(k, name)
+	for i, have := range s.keys {
+		if have == key {
+			return n + i, &s.fixed[i]
 		}
 	}
-	return -1, nil
+	return -1, nil // of built-in grammars, only learned productions name anything
 }
 
 // findWild returns the code of SE(uri:*), SE(*), AT(uri:*) or AT(*) among the

@@ -178,7 +178,7 @@ func (p *Profile) decimal(schema bool) string {
 func profileOf(v Value) *Profile {
 	p := &Profile{MaximumNumberOfBuiltInElementGrammars: Unbounded, MaximumNumberOfBuiltInProductions: Unbounded}
 	x := parsed{keepFloats: true}
-	if !x.setDecimal(v) || x.big != nil || x.bigFr != nil {
+	if !x.setDecimal(&v) || x.big != nil || x.bigFr != nil {
 		return nil
 	}
 	p.LocalValuePartitions = x.neg

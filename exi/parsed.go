@@ -36,7 +36,7 @@ type parsed struct {
 }
 
 // set brings v into the form of d. It reports whether d can represent v.
-func (p *parsed) set(d *dtype, v Value) bool {
+func (p *parsed) set(d *dtype, v *Value) bool {
 	if d.isString() {
 		p.codec = CodecString
 		p.text = p.textOf(v)
@@ -66,7 +66,7 @@ func (p *parsed) set(d *dtype, v Value) bool {
 
 // textOf returns the text of v without copying where it can; typed values are
 // rendered into p's buffer.
-func (p *parsed) textOf(v Value) string {
+func (p *parsed) textOf(v *Value) string {
 	if v.kind == Lexical {
 		return v.str
 	}
@@ -75,7 +75,7 @@ func (p *parsed) textOf(v Value) string {
 }
 
 // key returns the encoded form of v, by which enumerated values are compared.
-func (p *parsed) key(d *dtype, v Value) (string, bool) {
+func (p *parsed) key(d *dtype, v *Value) (string, bool) {
 	if !p.set(d, v) {
 		return "", false
 	}
@@ -84,7 +84,7 @@ func (p *parsed) key(d *dtype, v Value) (string, bool) {
 	return string(p.w.Bytes()), true
 }
 
-func (p *parsed) setEnum(d *dtype, v Value) bool {
+func (p *parsed) setEnum(d *dtype, v *Value) bool {
 	text := p.textOf(v)
 	i, ok := d.byText[text]
 	if !ok && (d.ws == WSCollapse || !d.enumOf.isString()) {
@@ -101,7 +101,7 @@ func (p *parsed) setEnum(d *dtype, v Value) bool {
 	return ok
 }
 
-func (p *parsed) setBool(v Value) bool {
+func (p *parsed) setBool(v *Value) bool {
 	if v.kind == Bool {
 		p.n = uint64(v.num) * 2
 		return true
@@ -121,7 +121,7 @@ func (p *parsed) setBool(v Value) bool {
 	return true
 }
 
-func (p *parsed) setInteger(d *dtype, v Value) bool {
+func (p *parsed) setInteger(d *dtype, v *Value) bool {
 	p.big = nil
 	if v.kind == Int {
 		p.neg, p.n = v.num < 0, magnitude(v.num)
@@ -234,7 +234,7 @@ func (p *parsed) reversed(s string, n *uint64, b **big.Int) bool {
 	return p.digits(string(r), n, b)
 }
 
-func (p *parsed) setDecimal(v Value) bool {
+func (p *parsed) setDecimal(v *Value) bool {
 	p.big, p.bigFr = nil, nil
 	if (v.kind == Int || v.kind == Decimal || v.kind == Float) && v.exp <= 0 && v.exp >= -18 {
 		p.neg, p.n, p.frac = v.num < 0, magnitude(v.num), 0
@@ -259,7 +259,7 @@ func (p *parsed) setDecimal(v Value) bool {
 	return true
 }
 
-func (p *parsed) decimalText(v Value) bool {
+func (p *parsed) decimalText(v *Value) bool {
 	s := trimSpace(p.textOf(v))
 	p.neg = false
 	if s != "" && (s[0] == '-' || s[0] == '+') {
@@ -273,7 +273,7 @@ func (p *parsed) decimalText(v Value) bool {
 	return p.digits(whole, &p.n, &p.big) && p.reversed(frac, &p.frac, &p.bigFr)
 }
 
-func (p *parsed) setFloat(v Value) bool {
+func (p *parsed) setFloat(v *Value) bool {
 	switch v.kind {
 	case Int, Decimal, Float:
 		p.mant, p.exp = v.num, v.exp
@@ -369,7 +369,7 @@ func allDigits(s string) bool {
 	return true
 }
 
-func (p *parsed) setBinary(codec Codec, v Value) bool {
+func (p *parsed) setBinary(codec Codec, v *Value) bool {
 	if o, ok := v.Octets(); ok {
 		p.raw = append(p.raw[:0], o...)
 		return true
@@ -387,7 +387,7 @@ func (p *parsed) setBinary(codec Codec, v Value) bool {
 	return err == nil
 }
 
-func (p *parsed) setList(d *dtype, v Value) bool {
+func (p *parsed) setList(d *dtype, v *Value) bool {
 	s := p.textOf(v)
 	n := 0
 	for {
@@ -403,7 +403,8 @@ func (p *parsed) setList(d *dtype, v Value) bool {
 			p.items = append(p.items, parsed{})
 		}
 		p.items[n].keepFloats = p.keepFloats
-		if !p.items[n].set(d.item, Str(s[:end])) {
+		item := Str(s[:end])
+		if !p.items[n].set(d.item, &item) {
 			return false
 		}
 		s = s[end:]

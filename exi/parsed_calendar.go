@@ -50,7 +50,7 @@ func calendarKind(c Codec) ValueKind {
 
 const zoneOffset = 14 * 64 // added to a zone so that it is not negative
 
-func (p *parsed) setCalendar(codec Codec, v Value) bool {
+func (p *parsed) setCalendar(codec Codec, v *Value) bool {
 	if v.kind == calendarKind(codec) {
 		c, _ := v.Calendar()
 		return p.setFields(c)

@@ -152,7 +152,7 @@ func (d *DocumentWriter) endText(next Kind) {
 	if d.n > 1 {
 		v = Str(view(d.text))
 	}
-	d.x.e.characters(v, !d.start || next == SE)
+	d.x.e.characters(&v, !d.start || next == SE)
 	d.n, d.value, d.mem = 0, Value{}, d.mem[:0]
 }
 

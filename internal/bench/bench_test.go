@@ -11,9 +11,13 @@ import (
 	"postern/internal/peertest"
 )
 
-// TestMain turns the test binary into the bare responder when it is started
-// as one.
+// TestMain turns the test binary into the bare responder or the bare relay when
+// it is started as one.
 func TestMain(m *testing.M) {
+	if at := os.Getenv("RELAY_LISTEN"); at != "" {
+		fmt.Fprintln(os.Stderr, Relay(at, os.Getenv("RELAY_SERVER")))
+		os.Exit(1)
+	}
 	if os.Getenv("BARE_ADDR") != "" {
 		env := os.Getenv
 		err := Bare(Login{

@@ -34,6 +34,7 @@ func TestEXIFloors(t *testing.T) {
 func measureEXI(t *testing.T, s *peertest.Server) {
 	s.Befriend("gateway", "reader")
 	s.Befriend("device", "reader")
+	s.Befriend("owner", "reader")
 	r, err := NewReader(login(s, "reader"), "station")
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +47,12 @@ func measureEXI(t *testing.T, s *peertest.Server) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	front, addr := startTerminator(t, s, binary)
-	all := []contestant{{name: "EXI, terminator"}, {name: "XML, direct"}}
+	relay := startRelay(t, s)
+	all := []contestant{{name: "EXI, terminator"}, {name: "XML, direct"}, {name: "XML, bare relay"}}
 	for i, c := range []struct{ account, server string }{
 		{"device", fmt.Sprintf("{address: %q, ca_file: %s, tls: starttls}", addr, s.CAFile)},
 		{"gateway", fmt.Sprintf("{address: %q, ca_file: %s, tls: starttls, exi: off}", s.Addr, s.CAFile)},
+		{"owner", fmt.Sprintf("{address: %q, ca_file: %s, tls: starttls, exi: off}", relay, s.CAFile)},
 	} {
 		dir := t.TempDir()
 		text := strings.NewReplacer(
@@ -74,13 +77,37 @@ func measureEXI(t *testing.T, s *peertest.Server) {
 		floor    float64
 	}{{1, floorEXIOne}, {64, floorEXIMany}} {
 		cpu := processCPU(front.Process.Pid)
-		ratio := alternate(t, r, all, s.PID(), c.inFlight, rounds, seconds)[0]
+		ratios := alternate(t, r, all, s.PID(), c.inFlight, rounds, seconds)
+		ratio := ratios[0]
+		t.Logf("%2d in flight: EXI through the terminator reaches %.1f %% of XML through a relay that only copies octets", c.inFlight, 100*ratios[1])
 		t.Logf("%2d in flight: EXI through the terminator reaches %.1f %% of XML (floor %.0f %%); the terminator used %v",
 			c.inFlight, 100*ratio, 100*c.floor, processCPU(front.Process.Pid)-cpu)
 		if ratio < c.floor {
 			t.Errorf("%d in flight: %.1f %%, the floor is %.0f %%", c.inFlight, 100*ratio, 100*c.floor)
 		}
 	}
+}
+
+// startRelay runs a bare relay before s, as its own process, and returns its
+// address.
+func startRelay(t *testing.T, s *peertest.Server) string {
+	t.Helper()
+	ports, err := peertest.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "RELAY_LISTEN="+addr, "RELAY_SERVER="+s.Addr)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return addr
 }
 
 // startProgram runs the program until the test ends.
