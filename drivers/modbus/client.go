@@ -30,6 +30,8 @@ type Client struct {
 	life   context.Context // ends with Close
 	end    context.CancelFunc
 
+	tapes  [256]atomic.Pointer[drivers.Tape] // by unit
+
 	// Of the holder of the turn.
 	conn    Conn
 	framer  framer
@@ -93,6 +95,10 @@ func (c *Client) use(conn Conn) {
 	c.conn, c.framer = conn, &rtu{conn: conn, char: char, silence: silence}
 }
 
+// Tape records the requests to a unit and its answers, each from the function
+// code on, without address and checksum. nil ends it.
+func (c *Client) Tape(unit byte, t *drivers.Tape) { c.tapes[unit].Store(t) }
+
 // Close ends the running request and closes the line; closing twice is
 // allowed.
 func (c *Client) Close() error {
@@ -154,6 +160,7 @@ func (c *Client) try(ctx context.Context, unit byte, pdu []byte) ([]byte, error)
 		return nil, err
 	}
 	got, err := c.framer.exchange(ctx, unit, pdu, c.cfg.Timeout)
+	c.tapes[unit].Load().Record(time.Now(), pdu, got, err)
 	switch {
 	case err == nil:
 		if b.trying() {

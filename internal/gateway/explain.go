@@ -33,10 +33,27 @@ func (g *Gateway) explain(_ context.Context, r *local.Request) (any, error) {
 		Node: n.ID, Label: n.Label, Kind: status.Kind, Simulated: status.Simulated, Error: status.Error, Now: now,
 		Device: g.deviceOf(n), Fields: []local.Why{},
 	}
+	if d := g.hw.get(n.Device); d != nil {
+		out.Octets = exchanges(d.tape.Last())
+	}
 	for i := range n.Fields {
 		out.Fields = append(out.Fields, g.why(n, &n.Fields[i], status.Fields[i]))
 	}
 	return out, nil
+}
+
+// exchanges shows the last octets of a device.
+func exchanges(list []drivers.Exchange) []local.Exchange {
+	var out []local.Exchange
+	for i := range list {
+		e := &list[i]
+		x := local.Exchange{At: e.At, Out: fmt.Sprintf("% x", e.Out), In: fmt.Sprintf("% x", e.In), More: e.More}
+		if e.Err != nil {
+			x.Error = e.Err.Error()
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // deviceOf tells how the device of a node is read; nil where none is.

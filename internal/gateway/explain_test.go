@@ -27,6 +27,12 @@ func TestExplain(t *testing.T) {
 		e.Device.LastOK == nil || e.Device.NextTry == nil || len(e.Fields) != 2 {
 		t.Fatalf("%+v", e)
 	}
+	if n := len(e.Octets); n == 0 || e.Octets[n-1].Out == "" || e.Octets[n-1].In == "" {
+		t.Errorf("%+v", e.Octets)
+	}
+	if m, err := local.NewClient(r.door.Path).Explain(t.Context(), "meter"); err != nil || len(m.Octets) == 0 || !strings.HasPrefix(m.Octets[0].Out, "03 00") {
+		t.Errorf("%+v %v", m.Octets, err)
+	}
 	f := e.Fields[0]
 	if f.Name != "Temperature" || f.Channel != "temperature" || f.Value == "" || f.Raw == "" || f.Raw == f.Value ||
 		f.Calibration != "× 1 + -0.3, by Anna, on 2026-03-01" || f.History != "deadband 50, at least every 1h0m0s" || f.Kept == nil || !f.Skipped {

@@ -33,6 +33,7 @@ type opened struct {
 	bus       string // what it shares with others; empty: nothing
 	print     fingerprint
 	slot      *slot // not nil when it could not be opened at first
+	tape      *drivers.Tape
 }
 
 // fingerprint tells whether a device of a new configuration is the same as one
@@ -77,6 +78,8 @@ func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node)
 	if d.simulated {
 		e = h.bench
 	}
+	d.tape = new(drivers.Tape)
+	e = taped{e, d.tape}
 	opener := func(ctx context.Context) (drivers.Device, error) { return k.open(ctx, e, n.Config) }
 	dev, err := opener(ctx)
 	if err != nil {

@@ -18,9 +18,21 @@ type Explanation struct {
 	Simulated bool      `json:"simulated,omitempty"`
 	Now       time.Time `json:"now"`
 	Device    *Device   `json:"device,omitempty"` // nil where none is read
-	Fields    []Why     `json:"fields"`
+	// Octets are the last exchanges with the device, the oldest first; none
+	// where there is no bus, or nothing went over it.
+	Octets []Exchange `json:"octets,omitempty"`
+	Fields []Why      `json:"fields"`
 	// Error is why the device could not be opened.
 	Error string `json:"error,omitempty"`
+}
+
+// Exchange is what went over a device's bus: octets in hexadecimal digits.
+type Exchange struct {
+	At    time.Time `json:"at"`
+	Out   string    `json:"out,omitempty"`
+	In    string    `json:"in,omitempty"`
+	More  bool      `json:"more,omitempty"` // only the first octets are shown
+	Error string    `json:"error,omitempty"`
 }
 
 // Device is how a node's device is read.

@@ -16,8 +16,8 @@ import (
 const explainHelp = `Usage: postern explain NODE [--json] [--socket PATH]
 
 Tells why a node of the gateway on this machine reads as it does: when its
-device was read, what came of it and when it is tried again; for each field the
-value as measured, its calibration, how old it is, and whether the history kept
+device was read, what came of it and when it is tried again, and the last octets
+that went over its bus; for each field how it is computed or its value as measured, its calibration, how old it is, and whether the history kept
 it. It asks the running gateway and reads no hardware.
 
 Options:
@@ -83,6 +83,7 @@ func writeExplanation(w io.Writer, e local.Explanation) error {
 	if d := e.Device; d != nil {
 		explainDevice(&b, d, e.Now)
 	}
+	explainOctets(&b, e.Octets, e.Now)
 	for i := range e.Fields {
 		explainField(&b, &e.Fields[i], e.Now)
 	}
@@ -118,6 +119,30 @@ func explainDevice(b *strings.Builder, d *local.Device, now time.Time) {
 	}
 	if d.NextTry != nil {
 		fmt.Fprintf(b, "  next try in %s\n", ago(max(0, d.NextTry.Sub(now))))
+	}
+}
+
+// explainOctets shows what went over the bus, the newest last.
+func explainOctets(b *strings.Builder, list []local.Exchange, now time.Time) {
+	if len(list) == 0 {
+		return
+	}
+	b.WriteString("  last octets, to the device (>) and from it (<):\n")
+	for i := range list {
+		x := &list[i]
+		fmt.Fprintf(b, "    %s ago", ago(now.Sub(x.At)))
+		for _, dir := range []struct{ mark, octets string }{{">", x.Out}, {"<", x.In}} {
+			if dir.octets != "" {
+				fmt.Fprintf(b, "  %s %s", dir.mark, printable(dir.octets))
+			}
+		}
+		if x.More {
+			b.WriteString(" …")
+		}
+		if x.Error != "" {
+			fmt.Fprintf(b, "  ! %s", printable(x.Error))
+		}
+		b.WriteString("\n")
 	}
 }
 
