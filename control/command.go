@@ -19,6 +19,7 @@ const (
 	OriginLocal    Origin = "local"    // the local door: a person at the gateway
 	OriginSchedule Origin = "schedule" // the gateway's own calendar
 	OriginSafe     Origin = "safe"     // a move into the safe state
+	OriginOverride Origin = "override" // a switch or a person at the machine, who holds the output
 )
 
 // Assignment gives one parameter its value.
@@ -72,6 +73,9 @@ type Auditor interface {
 	End(ctx context.Context, c *Command, r Result, err error)
 	// Refused records a command that nothing was done for.
 	Refused(ctx context.Context, c *Command, why *xmpp.Error)
+	// Overridden records that somebody at the machine took an output over, or
+	// gave it back. It does not wait for the disk.
+	Overridden(c *Command, taken bool)
 }
 
 // Guard may refuse a command. Implementations are safe for concurrent use.

@@ -131,4 +131,5 @@ type noAudit struct{}
 
 func (noAudit) Begin(context.Context, *Command) error          { return nil }
 func (noAudit) End(context.Context, *Command, Result, error)   {}
+func (noAudit) Overridden(*Command, bool)                      {}
 func (noAudit) Refused(context.Context, *Command, *xmpp.Error) {}

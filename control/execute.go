@@ -164,7 +164,7 @@ func (s *Service) overtaken(j *job, w *write) bool {
 }
 
 func errMadeSafe() *xmpp.Error {
-	return xmpp.NewError(xmpp.Conflict, "the outputs have just been moved into their safe state").WithType(xmpp.Wait)
+	return xmpp.NewError(xmpp.Conflict, "the output has just been moved into its safe state, or was taken over at the machine").WithType(xmpp.Wait)
 }
 
 // act writes in order and stops at the first failure (D12, D19), then reads

@@ -228,6 +228,14 @@ func (b *books) Refused(_ context.Context, c *Command, why *xmpp.Error) {
 	b.add("refused " + string(c.Origin) + " " + c.From + " " + string(why.Condition))
 }
 
+func (b *books) Overridden(c *Command, taken bool) {
+	what := "released"
+	if taken {
+		what = "taken"
+	}
+	b.add(what + " " + c.From)
+}
+
 func (b *books) take() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,6 +14,11 @@ import (
 // refusedBy tries the writes of a job on copies of the outputs' states, in
 // order, and returns the first rule that forbids one. s.safety is held.
 func (s *Service) refusedBy(j *job, now time.Time) *xmpp.Error {
+	for i := range j.writes {
+		if fault := s.held(j.state, &j.writes[i], now); fault != nil {
+			return fault
+		}
+	}
 	if len(j.state.rules) == 0 {
 		return nil
 	}

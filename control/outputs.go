@@ -21,6 +21,9 @@ type OutputStatus struct {
 	From string
 	// Locked is why commands are refused altogether; empty when they are not.
 	Locked string
+	// Override tells who at the machine holds it, and until when; empty when
+	// nobody does. OverrideWaits is why it does not have the value they want.
+	Override, OverrideWaits string
 
 	Left   time.Duration // until its longest time is over; 0 where it does not apply
 	Hold   time.Duration // until it may be switched on or off again; 0 for at once
@@ -74,6 +77,9 @@ func (s *Service) rulesOf(st *state, o *OutputStatus, n *node.Node, p *node.Para
 	o.Active, o.Since, o.From = !os.activeSince.IsZero(), os.since, os.by.from
 	if o.By = os.by.origin; o.By == "" && !os.set.IsZero() {
 		o.By = OriginSafe
+	}
+	if t := s.overrides.of(o.Output); t != nil {
+		o.Override, o.OverrideWaits = t.text(now), t.why
 	}
 	r := st.rules[o.Output]
 	if r == nil {

@@ -55,6 +55,9 @@ type Rules struct {
 	// TwoPersons the second has to come from another account, which needs the
 	// right of its own.
 	Confirm, TwoPersons bool
+	// Override is a switch at the machine that takes the output over; nil for
+	// none.
+	Override *Switch
 }
 
 // Interlock is a condition with what to tell people when it does not hold.
@@ -70,6 +73,7 @@ type rule struct {
 	node   *node.Node
 	param  *node.Parameter
 	conds  []*formula.Formula
+	sw     *formula.Formula // of the override; nil for none
 	reason []string
 }
 
@@ -124,6 +128,17 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 		}
 		c.conds, c.reason = append(c.conds, cond), append(c.reason, reason)
 	}
+	if v := r.Override; v != nil {
+		var err error
+		if c.sw, err = formula.Parse(v.Condition); err != nil {
+			return nil, err
+		}
+		if v.Value.Kind() != drivers.KindNone {
+			if err := c.param.Check(v.Value); err != nil {
+				return nil, fmt.Errorf("override: the value %w", err)
+			}
+		}
+	}
 	return c, nil
 }
 
@@ -155,6 +170,9 @@ type outState struct {
 	by          holder      // who set it last
 	tripAfter   time.Time   // not before, since the last attempt failed
 	failures    int         // attempts in a row
+	letGo       bool        // to be made safe, since an override ended
+	moving      bool        // being written for somebody at the machine
+	moveAfter   time.Time   // not before, since the last attempt failed
 }
 
 // wrote notes that the output was set to v.

@@ -29,8 +29,9 @@ type Service struct {
 
 	// safety guards what the rules know of the outputs. It is never held while
 	// mu is taken or something is written.
-	safety   sync.Mutex
-	outputs  map[Output]*outState
+	safety  sync.Mutex
+	outputs map[Output]*outState
+	overrides
 	linkLost time.Time     // zero while the network is there
 	look     chan struct{} // a reading changed
 
@@ -82,6 +83,8 @@ func New(cfg Config) (*Service, error) {
 	s.state.Store(st)
 	s.confirm.open = make(map[string]*question)
 	s.sessions, s.outputs, s.look = newSessions(), make(map[Output]*outState), make(chan struct{}, 1)
+	s.overrides = overrides{make(map[Output]*taken), make(map[Output]*taken), make(map[Output]bool)}
+	s.showOverrides(st)
 	return s, nil
 }
 
@@ -138,6 +141,7 @@ func (s *Service) Apply(ctx context.Context, setup Setup) error {
 		return err
 	}
 	s.state.Store(st)
+	s.showOverrides(st)
 	// Commands checked against the old state refuse themselves when their turn
 	// comes; those being written end by themselves.
 	s.mu.Lock()

@@ -76,9 +76,21 @@ func (s *Service) watch(ctx context.Context) {
 		case <-t.C:
 		}
 		st := s.state.Load()
+		s.safety.Lock()
+		notes := s.switched(st, s.cfg.Now())
+		s.safety.Unlock()
+		for _, n := range notes {
+			s.noteOverride(n.out, n.v, n.begun)
+		}
 		// Side by side: an output that hangs does not keep others dangerous.
 		for _, t := range s.trips(st) {
 			wg.Go(func() { s.trip(ctx, st, t) })
+		}
+		s.safety.Lock()
+		taken := s.takeovers(st, s.cfg.Now())
+		s.safety.Unlock()
+		for _, t := range taken {
+			wg.Go(func() { s.takeOver(ctx, st, t) })
 		}
 	}
 }
@@ -104,6 +116,9 @@ func (s *Service) trips(st *state) (list []trip) {
 			continue
 		}
 		if why := s.mustTrip(st, r, state, now); why != "" {
+			if t := s.overrides.of(o); t != nil && r.MaxOn > 0 && now.Sub(state.activeSince) >= r.MaxOn {
+				t.spent, t.why = true, why
+			}
 			state.epoch++ // commands for it that are under way do not go on
 			state.tripping = true
 			list = append(list, trip{r, why})
@@ -117,7 +132,8 @@ func (s *Service) mustTrip(st *state, r *rule, state *outState, now time.Time) s
 	if r.MaxOn > 0 && now.Sub(state.activeSince) >= r.MaxOn {
 		return fmt.Sprintf("it was active for its longest time, %v", r.MaxOn)
 	}
-	if r.LinkLost > 0 && !s.linkLost.IsZero() && now.Sub(s.linkLost) >= r.LinkLost {
+	// Whoever stands at the machine needs no network.
+	if r.LinkLost > 0 && s.overrides.of(r.out) == nil && !s.linkLost.IsZero() && now.Sub(s.linkLost) >= r.LinkLost {
 		return fmt.Sprintf("the network has been away for %v", r.LinkLost)
 	}
 	blind := ""

@@ -41,6 +41,7 @@ func commands() []command {
 		{"schedule", gw, "switch outputs by the calendar", daemon.Schedule},
 		{"audit", gw, "show who switched what, and whether that record is whole", daemon.Audit},
 		{"pair", gw, "show the gateway's claim code, as a QR code and on labels", pairing.Pair},
+		{"override", gw, "take an output over at the machine, and give it back", daemon.Override},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},

@@ -18,6 +18,7 @@ type Rules struct {
 	Interlocks []Interlock   `yaml:"interlocks,omitempty" doc:"conditions that must hold to switch it on, and while it is on: when one ends it is made safe"`
 	SensorLost time.Duration `yaml:"sensor_lost" default:"10s" min:"1s" max:"1h" doc:"how long a value that an interlock needs may be missing before the output is made safe"`
 	Confirm    string        `yaml:"confirm" default:"no" oneof:"no|yes|two-persons" doc:"switching it on from afar takes a second step with a code; with two-persons from another account"`
+	Override   *Override     `yaml:"override,omitempty" doc:"a switch at the machine that takes it over from commands and schedules"`
 	LinkLost   time.Duration `yaml:"link_lost,omitempty" max:"720h" doc:"how long the server may be out of reach before the output is made safe"`
 }
 
@@ -25,6 +26,13 @@ type Rules struct {
 type Interlock struct {
 	Condition string `yaml:"condition" format:"condition" doc:"what must hold: values are written node.field, with and, or, not, = != < <= > >=, + - * / and parentheses" example:"not door.state and tank.level < 80"`
 	Reason    string `yaml:"reason,omitempty" max:"200" doc:"what is said when it does not hold; the condition when left out" example:"the door is open"`
+}
+
+// Override is a switch at the machine.
+type Override struct {
+	Input string `yaml:"input" format:"condition" doc:"the output is taken over while this is true, usually a contact: written as the conditions of interlocks are" example:"hand.state"`
+	State string `yaml:"state" default:"keep" format:"override" doc:"what the output then has: on, off, a number, or keep for what it had" example:"on"`
+	Name  string `yaml:"name,omitempty" max:"100" doc:"what people call the switch" example:"hand switch at the pump"`
 }
 
 // Value names what a condition looks at.
@@ -85,6 +93,11 @@ func (l *loader) conditions(ids []string) {
 				}
 				for _, v := range l.kinds.Values(il.Condition) {
 					l.valueRef(at, path, v, ids)
+				}
+			}
+			if at := rules.get(channel).get("override").get("input"); r.Override != nil && at != nil {
+				for _, v := range l.kinds.Values(r.Override.Input) {
+					l.valueRef(at, "nodes["+nd.ID+"].rules."+channel+".override.input", v, ids)
 				}
 			}
 		}

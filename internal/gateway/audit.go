@@ -77,6 +77,20 @@ func (a *auditor) Refused(_ context.Context, c *control.Command, why *xmpp.Error
 	a.trail.Refuse(sender, rec)
 }
 
+// Overridden implements control.Auditor.
+func (a *auditor) Overridden(c *control.Command, taken bool) {
+	outcome := audit.Released
+	if taken {
+		outcome = audit.Override
+	}
+	rec := record(c, outcome, nil)
+	for _, s := range c.Asked {
+		rec.Set = append(rec.Set, s.Name+" "+s.Text)
+	}
+	a.tell(rec)
+	a.trail.Later(rec)
+}
+
 func (a *auditor) tell(r audit.Record) {
 	level := slog.LevelInfo
 	if r.Outcome == audit.Failed || r.Outcome == audit.Refused {

@@ -91,7 +91,10 @@ func (g *Gateway) why(n *node.Node, f *node.Field, shown local.Field) local.Why 
 	}
 	if f.Computed {
 		w.Channel = ""
-		w.Computed, w.Sources, _ = g.computed.Explain(n.Ref, f.Name)
+		var ok bool
+		if w.Computed, w.Sources, ok = g.computed.Explain(n.Ref, f.Name); !ok {
+			w.Computed = "told by the gateway itself"
+		}
 	}
 	if rd, ok := g.live.Get(n.Ref, f.Name); ok {
 		w.MaxAge = rd.MaxAge.Seconds()

@@ -178,6 +178,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err := g.openConcentrator(t, mux); err != nil {
 		return err
 	}
+	g.restoreOverrides()
 	g.sensors.Register(mux)
 	g.control.Register(mux)
 	g.registerPairing(mux)
@@ -299,10 +300,11 @@ func (g *Gateway) legacy() bool {
 // doorHandlers serve the local door.
 func (g *Gateway) doorHandlers() map[string]local.Handler {
 	h := map[string]local.Handler{
-		"GET /v1/status":   func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
-		"POST /v1/explain": g.explain,
-		"POST /v1/pairing": g.pairingDoor,
-		"POST /v1/audit":   g.auditDoor,
+		"GET /v1/status":    func(context.Context, *local.Request) (any, error) { return g.Status(), nil },
+		"POST /v1/explain":  g.explain,
+		"POST /v1/pairing":  g.pairingDoor,
+		"POST /v1/audit":    g.auditDoor,
+		"POST /v1/override": g.overrideDoor,
 	}
 	maps.Copy(h, g.scheduleHandlers())
 	return h

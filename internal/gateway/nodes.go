@@ -62,6 +62,10 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 		p := &params[i]
 		p.Safe = safeState(n.Config, p)
 		rename(&p.Name, &p.Channel)
+		fields = append(fields, node.Field{
+			Name: control.OverrideField(p.Name), Kind: drivers.KindString, Types: node.Status, Computed: true,
+			Label: "who at the machine holds it",
+		})
 	}
 	return fields, params
 }

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+
 	"postern/control"
 	"postern/drivers"
 	"postern/internal/config"
@@ -12,6 +14,40 @@ import (
 func checkDecimal(text string) error {
 	_, err := drivers.ParseNumber(text)
 	return err
+}
+
+// checkOverride is the format of what an override makes of an output.
+func checkOverride(text string) error {
+	switch text {
+	case "keep", "on", "off":
+		return nil
+	}
+	if checkDecimal(text) != nil {
+		return errors.New("write keep, on, off or a number")
+	}
+	return nil
+}
+
+// overrideValue reads it for a parameter; kind none keeps the output as it is.
+// What does not fit the parameter is found when the rules are compiled.
+func overrideValue(text string, kind drivers.Kind) drivers.Value {
+	if text == "keep" {
+		return drivers.Value{}
+	}
+	n, err := drivers.ParseNumber(text)
+	switch {
+	case err != nil:
+		return drivers.Bool(text == "on")
+	case kind == drivers.KindInt:
+		if v, err := n.Rescale(0); err == nil {
+			return drivers.Int(int32(v.Mant))
+		}
+	case kind == drivers.KindLong:
+		if v, err := n.Rescale(0); err == nil {
+			return drivers.Long(v.Mant)
+		}
+	}
+	return drivers.Decimal(n)
 }
 
 // checkCondition is the format of an interlock's condition.
@@ -55,6 +91,9 @@ func outputRules(cfg *config.Config, t *node.Tree) map[control.Output]control.Ru
 				MinOn: r.MinOn, MinOff: r.MinOff, MaxOn: r.MaxOn, MaxRate: rate, PerHour: r.PerHour,
 				Group: r.Group, Blind: r.SensorLost, LinkLost: r.LinkLost,
 				Confirm: r.Confirm == "yes", TwoPersons: r.Confirm == "two-persons",
+			}
+			if r.Override != nil {
+				rules.Override = &control.Switch{Condition: r.Override.Input, Value: overrideValue(r.Override.State, p.Kind), Name: r.Override.Name}
 			}
 			for _, il := range r.Interlocks {
 				rules.Interlocks = append(rules.Interlocks, control.Interlock{Condition: il.Condition, Reason: il.Reason})
