@@ -36,6 +36,9 @@ type AccessConfig struct {
 	Owner func(Ref) string
 	// Local grants rights beside the servers, such as those configured. nil: none.
 	Local node.Access
+	// Tokens answers and passes on challenges of the tokens that requests carry.
+	// nil: challenges are refused.
+	Tokens *Tokens
 	// CheckFriends asks isFriend before a recommendation is followed (0324-R28).
 	CheckFriends bool
 
@@ -106,7 +109,11 @@ func NewAccess(cfg AccessConfig) (*Access, error) {
 func (a *Access) Register(m *xmpp.Mux) {
 	m.HandleFunc(xmpp.IQ, xmpp.Set, NameClearCache, a.clear)
 	m.HandleFunc(xmpp.IQ, xmpp.Get, NameClearCache, a.clear) // before version 0.3
-	m.HandleFunc(xmpp.IQ, xmpp.Get, NameTokenChallenge, a.challenge)
+	if a.cfg.Tokens != nil {
+		a.cfg.Tokens.Register(m)
+	} else {
+		m.HandleFunc(xmpp.IQ, xmpp.Get, NameTokenChallenge, a.challenge)
+	}
 	m.HandleFunc(xmpp.Message, "*", NameFriend, a.recommended)
 	m.HandleFunc(xmpp.Message, "*", NameUnfriend, a.recommended)
 }
@@ -240,6 +247,11 @@ func (a *Access) askAll(ctx context.Context, r node.Request, control bool) (scop
 	if q.JID, err = jid.Parse(r.Bare); err != nil {
 		return nil, fmt.Errorf("provisioning: requester %q: %w", r.Bare, err)
 	}
+	if t := a.cfg.Tokens; t != nil && q.ServiceToken+q.DeviceToken+q.UserToken != "" {
+		if from, err := jid.Parse(r.From); err == nil {
+			t.Came(from, q.ServiceToken, q.DeviceToken, q.UserToken)
+		}
+	}
 	servers := a.trusted()
 	answers := make([]Answer, len(servers))
 	errs := make([]error, len(servers))
@@ -264,7 +276,7 @@ func (a *Access) askAll(ctx context.Context, r node.Request, control bool) (scop
 
 // tokens writes several tokens of a kind with one space between them
 // (0324-R19, D20).
-func tokens(s string) string { return strings.Join(strings.Fields(s), " ") }
+func tokens(s string) string { return strings.Join(SplitTokens(s), " ") }
 
 // scope is what an answer allows of a question (0324-R31 to R36, D8 to D11):
 // lists narrow, what was not asked for is ignored.
@@ -320,6 +332,9 @@ func (a *Access) ask(ctx context.Context, server jid.JID, q Question) (Answer, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
+	if a.cfg.Tokens != nil {
+		a.cfg.Tokens.Passed(server, q.ServiceToken, q.DeviceToken, q.UserToken)
+	}
 	err := a.cfg.Session.Query(ctx, xmpp.Stanza{Type: xmpp.Get, To: to, Payload: q}, func(st *xmpp.Stanza) (err error) {
 		got, err = ParseAnswer(st.Child())
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 
 	"mellium.im/xmpp/jid"
 
@@ -72,15 +73,22 @@ func checkStanza(st *Stanza) error {
 // worker returns the queue for a sender: always the same for one account, so
 // that its stanzas are handled in order (RFC 6120 §10.1).
 func (s *Session) worker(st *Stanza) chan job {
-	if len(s.workers) == 1 {
-		return s.workers[0]
+	all := s.workers
+	if n := len(all) - 1; len(s.cfg.Urgent) > 0 {
+		if st.Kind == IQ && slices.Contains(s.cfg.Urgent, st.Child().Name()) {
+			return all[n]
+		}
+		all = all[:n]
+	}
+	if len(all) == 1 {
+		return all[0]
 	}
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	// The length of an address is at most 3 KiB; writing it allocates nothing.
 	var buf [256]byte
 	_, _ = h.Write(appendAddr(buf[:0], st.From.Bare()))
-	return s.workers[h.Sum64()%uint64(len(s.workers))]
+	return all[h.Sum64()%uint64(len(all))]
 }
 
 // overflow refuses a stanza that no worker has room for.

@@ -30,7 +30,11 @@ func (s *Session) run(ctx context.Context) error {
 		return ErrClosed
 	}
 	var workers sync.WaitGroup
-	for range s.cfg.Workers {
+	n := s.cfg.Workers
+	if len(s.cfg.Urgent) > 0 {
+		n++ // the last one is theirs
+	}
+	for range n {
 		q := make(chan job, presenceRoom*s.cfg.Backlog)
 		s.workers = append(s.workers, q)
 		workers.Go(func() { s.work(ctx, q) })

@@ -48,6 +48,9 @@ type Config struct {
 	// Workers is the number of stanzas handled at the same time. The stanzas
 	// of one account always go to the same worker. 0: 4.
 	Workers int
+	// Urgent names payloads of iqs that get a worker of their own: handlers
+	// wait for what they lead to. Their handlers must be quick.
+	Urgent []exi.Name
 	// Backlog bounds the stanzas waiting for one worker. When it is full, iqs
 	// and messages are answered resource-constraint; presence is dropped and
 	// logged when four times as much is waiting. The reader never waits, so

@@ -27,7 +27,9 @@ type pairing struct {
 	cfg    *config.Provisioning
 	thing  *provisioning.Thing  // nil when nothing is registered
 	access *provisioning.Access // nil when nobody is asked
+	tokens *provisioning.Tokens // with access
 	again  chan struct{}        // look again
+	trust  chan struct{}        // the servers have changed
 	known  trusted
 
 	mu  sync.Mutex
@@ -53,7 +55,7 @@ func (g *Gateway) openPairing() error {
 	if !cfg.Use || !cfg.Registry.Use && !cfg.Server.Use {
 		return nil
 	}
-	p := &pairing{g: g, cfg: cfg, again: make(chan struct{}, 1)}
+	p := &pairing{g: g, cfg: cfg, again: make(chan struct{}, 1), trust: make(chan struct{}, 1)}
 	if err := p.load(); err != nil {
 		return err
 	}
@@ -70,10 +72,16 @@ func (g *Gateway) openPairing() error {
 		}
 	}
 	if cfg.Server.Use {
+		p.tokens, err = provisioning.NewTokens(provisioning.TokensConfig{
+			Session: lateSession{g}, Store: g.db, Name: parseJID(g.cfg.Account.JID).String(), Resolve: p.resolve, Logger: log,
+		})
+		if err != nil {
+			return err
+		}
 		ac := provisioning.AccessConfig{
 			Session: lateSession{g}, Store: g.db, Servers: parseJIDs(p.known.Servers), Resolve: p.resolve, Local: g.access,
 			CheckFriends: cfg.Server.CheckFriends, CacheSize: cfg.Server.Remember, CacheAge: cfg.Server.RememberFor,
-			Timeout: cfg.Server.Timeout, Logger: log,
+			Timeout: cfg.Server.Timeout, Tokens: p.tokens, Logger: log,
 		}
 		if ac.CacheSize == 0 {
 			ac.CacheSize = -1
@@ -258,6 +266,8 @@ func (p *pairing) run(ctx context.Context) error {
 				p.g.log.Warn("remembered permissions are not kept", "err", err)
 			}
 		})
+		wg.Go(func() { _ = p.tokens.Run(ctx) }) // returns nil
+		wg.Go(func() { p.fetchTokens(ctx) })
 	}
 	pause := firstSearch
 	for {
@@ -280,6 +290,58 @@ func (p *pairing) run(ctx context.Context) error {
 		case <-timer:
 		}
 	}
+}
+
+// fetchTokens gets a token of each provisioning server. The first one needs a
+// key pair, which a slow board makes in the background.
+func (p *pairing) fetchTokens(ctx context.Context) {
+	pause := firstSearch
+	for {
+		if ctx.Err() != nil {
+			return
+		}
+		left := !p.tokensFetched(ctx)
+		var timer <-chan time.Time
+		if left {
+			timer = time.After(pause)
+			pause = min(2*pause, time.Hour)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.trust:
+			pause = firstSearch
+		case <-timer:
+		}
+	}
+}
+
+// tokensFetched reports whether nothing is left to fetch. A server that gives
+// no tokens is left alone.
+func (p *pairing) tokensFetched(ctx context.Context) bool {
+	servers := p.access.Servers()
+	if err := p.tokens.Drop(servers); err != nil {
+		p.g.log.Warn("tokens of others are not forgotten", "err", err)
+	}
+	for _, j := range servers {
+		if p.tokens.Own(j) != "" {
+			continue
+		}
+		if err := p.g.session.WaitOnline(ctx); err != nil {
+			return false
+		}
+		_, err := p.tokens.Fetch(ctx, j)
+		var e *xmpp.Error
+		switch {
+		case err == nil:
+			p.g.log.Info("the provisioning server gave a token", "server", j.String())
+		case errors.As(err, &e) && e.Type != xmpp.Wait:
+			p.g.log.Info("the provisioning server gives no token", "server", j.String(), "err", err)
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // find looks for what is not known yet and keeps what it finds.
@@ -317,6 +379,10 @@ func (p *pairing) find(ctx context.Context) error {
 		}
 		if err := p.access.Online(ctx); err != nil {
 			return err
+		}
+		select {
+		case p.trust <- struct{}{}:
+		default:
 		}
 	}
 	if p.thing != nil {

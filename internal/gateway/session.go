@@ -9,8 +9,10 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"postern/exi"
 	"postern/internal/config"
 	"postern/internal/existate"
+	"postern/provisioning"
 	"postern/xmpp"
 	"postern/xmpp/compress"
 	"postern/xmpp/tcp"
@@ -69,6 +71,10 @@ func readCAs(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// urgent are requests that other handlers may wait for: a provisioning server
+// challenges a token before it answers.
+var urgent = []exi.Name{provisioning.NameTokenChallenge}
+
 // newSession makes the session that hands stanzas to mux.
 func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c, err := sessionConfig(g.cfg)
@@ -78,6 +84,7 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	c.Handler = mux
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
+	c.Urgent = urgent
 	// Outputs may have to be made safe when the server is away for long.
 	c.OnState = func(st xmpp.State) {
 		g.control.Link(st.Phase == xmpp.Online)
@@ -85,11 +92,11 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 			g.pairing.thing.Offline()
 		}
 	}
-	if exi := g.cfg.Server.EXI; exi == "auto" || exi == "port" {
+	if mode := g.cfg.Server.EXI; mode == "auto" || mode == "port" {
 		log := g.log.With("part", "exi")
 		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}
 		c.Compress = g.exi.Negotiate
-		if exi == "port" {
+		if mode == "port" {
 			c.Transport = &compress.PortTransport{Base: c.Transport, Client: g.exi, Addr: g.cfg.Server.EXIPort}
 		}
 	}

@@ -106,19 +106,19 @@ func TestProhibitionsWithinOpenRequests(t *testing.T) {
 		{Subject: Everyone, Action: Read, Number: 1},
 		{Subject: Everyone, Action: Read, Deny: true, Names: []string{"Secret"}, Number: 2},
 	}
-	d := decide(rules, provisioning.Question{JID: who}, now)
+	d := decide(rules, provisioning.Question{JID: who}, nil, now)
 	if d.Result {
 		t.Errorf("%+v: all others cannot be said", d.Answer)
 	}
-	d = decide(rules, provisioning.Question{JID: who, Names: []string{"Secret", "A"}}, now)
+	d = decide(rules, provisioning.Question{JID: who, Names: []string{"Secret", "A"}}, nil, now)
 	if !d.Result || !slices.Equal(d.Names, []string{"A"}) {
 		t.Errorf("%+v", d.Answer)
 	}
 	rules = append(rules, Rule{Subject: Everyone, Action: Read, Deny: true, Nodes: []provisioning.Ref{{ID: "n", Source: "s"}}, Number: 3})
-	if d = decide(rules, provisioning.Question{JID: who, Names: []string{"A"}, Nodes: []provisioning.Ref{{ID: "n"}}}, now); d.Result {
+	if d = decide(rules, provisioning.Question{JID: who, Names: []string{"A"}, Nodes: []provisioning.Ref{{ID: "n"}}}, nil, now); d.Result {
 		t.Errorf("%+v: the pattern holds a forbidden node", d.Answer)
 	}
-	if d = decide(rules, provisioning.Question{JID: who, Names: []string{"A"}, Nodes: []provisioning.Ref{{ID: "n", Source: "t"}}}, now); !d.Result {
+	if d = decide(rules, provisioning.Question{JID: who, Names: []string{"A"}, Nodes: []provisioning.Ref{{ID: "n", Source: "t"}}}, nil, now); !d.Result {
 		t.Errorf("%+v", d.Answer)
 	}
 }
@@ -386,7 +386,7 @@ func TestDecisionsStayWithinRules(t *testing.T) {
 		for _, x := range some(rnd, all) {
 			q.Types |= x
 		}
-		d := decide(rules, q, now)
+		d := decide(rules, q, nil, now)
 		got := func(n provisioning.Ref, f string, x provisioning.Types) bool {
 			return d.Result && (len(d.Nodes) == 0 || slices.ContainsFunc(d.Nodes, func(p provisioning.Ref) bool { return p.Matches(n) })) &&
 				(len(d.Names) == 0 || slices.Contains(d.Names, f)) && (d.Types == 0 || d.Types&x != 0)
@@ -404,7 +404,7 @@ func TestDecisionsStayWithinRules(t *testing.T) {
 						t.Fatalf("%+v\n%+v\ngives %+v, which is too much at %v %s %v", rules, q, d.Answer, n, f, x)
 					}
 					single := provisioning.Question{JID: who, Nodes: []provisioning.Ref{n}, Names: []string{f}, Types: x}
-					if one := decide(rules, single, now); one.Result != allowed(n, f, x) {
+					if one := decide(rules, single, nil, now); one.Result != allowed(n, f, x) {
 						t.Fatalf("%+v\n%+v\ngives %+v", rules, single, one.Answer)
 					}
 					exact++

@@ -8,6 +8,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"postern/exi"
 	"postern/xmpp"
 )
 
@@ -20,13 +21,18 @@ type asks struct {
 type ask struct {
 	to    jid.JID
 	until time.Time
-	done  func(error) // nil error: an empty result came
+	done  func(exi.Cursor, error) // the payload of a result, valid until it returns
 }
 
-// ask sends a request and calls done once: with the answer's error, with
-// context.DeadlineExceeded after the time-out, or nil.
+// ask sends a request of type set and calls done once: with the answer's
+// error, with context.DeadlineExceeded after the time-out, or nil.
 func (s *Server) ask(ctx context.Context, to jid.JID, p xmpp.Payload, timeout time.Duration, done func(error)) {
-	st := xmpp.Stanza{Kind: xmpp.IQ, Type: xmpp.Set, ID: rand.Text(), To: to, Payload: p}
+	s.askFor(ctx, xmpp.Set, to, p, timeout, func(_ exi.Cursor, err error) { done(err) })
+}
+
+// askFor is ask for requests whose answer says something.
+func (s *Server) askFor(ctx context.Context, typ string, to jid.JID, p xmpp.Payload, timeout time.Duration, done func(exi.Cursor, error)) {
+	st := xmpp.Stanza{Kind: xmpp.IQ, Type: typ, ID: rand.Text(), To: to, Payload: p}
 	s.asks.mu.Lock()
 	if s.asks.open == nil {
 		s.asks.open = make(map[string]ask)
@@ -35,7 +41,7 @@ func (s *Server) ask(ctx context.Context, to jid.JID, p xmpp.Payload, timeout ti
 	s.asks.mu.Unlock()
 	if err := s.send(ctx, st); err != nil {
 		if a, ok := s.asks.take(st.ID, to); ok {
-			a.done(err)
+			a.done(exi.Cursor{}, err)
 		}
 	}
 }
@@ -58,10 +64,10 @@ func (s *Server) answered(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, err
 		return nil, nil
 	}
 	if e := st.Err(); e != nil {
-		a.done(e)
+		a.done(exi.Cursor{}, e)
 		return nil, nil
 	}
-	a.done(nil)
+	a.done(st.Child(), nil)
 	return nil, nil
 }
 
@@ -82,7 +88,7 @@ func (q *asks) end(err error, which func(ask) bool) {
 	}
 	q.mu.Unlock()
 	for _, a := range late {
-		a.done(err)
+		a.done(exi.Cursor{}, err)
 	}
 }
 

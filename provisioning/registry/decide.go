@@ -27,13 +27,21 @@ const maxCells = 1 << 18
 // decide answers a question by rules. An answer allows all combinations of its
 // lists, and what the rules allow is not always such a rectangle: then the
 // answer is the largest one found within, never more. A request for one node,
-// one name and one type is answered exactly.
-func decide(rules []Rule, q provisioning.Question, now time.Time) (d decision) {
+// one name and one type is answered exactly. The requester is who it is by its
+// address and by each of the tokens, which were proven: what one of them is
+// allowed is allowed (0324-R20).
+func decide(rules []Rule, q provisioning.Question, tokens []string, now time.Time) (d decision) {
 	action := Read
 	if q.Control {
 		action = Control
 	}
-	app := applicable(rules, q.JID, action, now)
+	who := [][]*Rule{applicable(rules, q.JID, action, now)}
+	app := who[0]
+	for _, t := range tokens {
+		if more := ofToken(rules, t, action, now); len(more) > 0 {
+			who, app = append(who, more), append(app[:len(app):len(app)], more...)
+		}
+	}
 	d.Answer.Question = provisioning.Question{Control: q.Control, JID: q.JID}
 	asked := q.Types
 	if asked == 0 || q.Control {
@@ -47,8 +55,13 @@ func decide(rules []Rule, q provisioning.Question, now time.Time) (d decision) {
 	cells := make([]provisioning.Types, 0, len(nodes)*len(names))
 	for _, n := range nodes {
 		for _, f := range names {
-			t, left := cell(app, n, f, asked, used)
-			d.unknown = d.unknown || left
+			var t provisioning.Types
+			left := asked
+			for _, rules := range who {
+				got, rest := cell(rules, n, f, asked, used)
+				t, left = t|got, left&rest
+			}
+			d.unknown = d.unknown || left != 0
 			cells = append(cells, t)
 		}
 	}
@@ -105,10 +118,10 @@ func universe(q provisioning.Question, app []*Rule) (nodes []provisioning.Ref, n
 	return nodes, names
 }
 
-// cell decides about one node and name: the allowed types, and whether types
-// are left that no rule speaks about.
-func cell(app []*Rule, n provisioning.Ref, name string, asked provisioning.Types, used map[*Rule]bool) (got provisioning.Types, left bool) {
-	rest := asked
+// cell decides about one node and name: the allowed types, and those that no
+// rule speaks about.
+func cell(app []*Rule, n provisioning.Ref, name string, asked provisioning.Types, used map[*Rule]bool) (got, rest provisioning.Types) {
+	rest = asked
 	for _, r := range app {
 		t := rest
 		if r.Types != 0 {
@@ -125,7 +138,7 @@ func cell(app []*Rule, n provisioning.Ref, name string, asked provisioning.Types
 			break
 		}
 	}
-	return got, rest != 0
+	return got, rest
 }
 
 // covers reports whether a rule speaks about a node and a name. The node may
@@ -274,12 +287,12 @@ func members(p []uint64) (list []int) {
 // May answers "may somebody do this?" as the device would be answered, for
 // operators; nothing is asked or used up.
 func (s *Server) May(device string, q provisioning.Question) provisioning.Answer {
-	d := s.answerFor(address(device), q)
+	d := s.answerFor(address(device), q, s.valid(s.cfg.Now(), q.ServiceToken, q.DeviceToken, q.UserToken))
 	return d.Answer
 }
 
 // answerFor decides for a device. Its owner may do everything.
-func (s *Server) answerFor(device jid.JID, q provisioning.Question) decision {
+func (s *Server) answerFor(device jid.JID, q provisioning.Question, tokens []string) decision {
 	bare := device.Bare().String()
 	if s.ownsAll(bare, q) {
 		return decision{Answer: provisioning.Answer{Question: provisioning.Question{Control: q.Control, JID: q.JID}, Result: true}}
@@ -287,7 +300,7 @@ func (s *Server) answerFor(device jid.JID, q provisioning.Question) decision {
 	s.mu.RLock()
 	rules := s.rules[bare]
 	s.mu.RUnlock()
-	return decide(rules, q, s.cfg.Now())
+	return decide(rules, q, tokens, s.cfg.Now())
 }
 
 func (s *Server) ownsAll(device string, q provisioning.Question) bool {

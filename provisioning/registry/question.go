@@ -81,8 +81,31 @@ func (s *Server) may(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 	if err != nil {
 		return nil, err
 	}
+	// Tokens count where a rule is about them, and once they are proven.
+	tokens := s.valid(s.cfg.Now(), q.ServiceToken, q.DeviceToken, q.UserToken)
+	tokens = slices.DeleteFunc(tokens, func(t string) bool { return !s.ruled(st.From.Bare().String(), t) })
+	req := xmpp.Stanza{Kind: st.Kind, ID: st.ID, From: st.From, To: st.To}
+	if len(tokens) == 0 {
+		return s.mayBy(ctx, req, q, nil)
+	}
+	s.prove(ctx, st.From, q.JID.String(), tokens, func(proven []string) {
+		p, err := s.mayBy(context.WithoutCancel(ctx), req, q, proven)
+		s.later(context.WithoutCancel(ctx), req, p, err)
+	})
+	return nil, xmpp.ErrLater
+}
+
+// ruled reports whether a rule of a device is about a token.
+func (s *Server) ruled(device, token string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.ContainsFunc(s.rules[device], func(r Rule) bool { return r.Subject == TokenPrefix+token })
+}
+
+// mayBy answers for a requester whose tokens are proven.
+func (s *Server) mayBy(ctx context.Context, st xmpp.Stanza, q provisioning.Question, tokens []string) (xmpp.Payload, error) {
 	device := st.From.Bare().String()
-	d := s.answerFor(st.From, q)
+	d := s.answerFor(st.From, q, tokens)
 	if !d.Result && d.unknown {
 		action := Read
 		if q.Control {
@@ -100,7 +123,7 @@ func (s *Server) may(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 		return nil, err
 	}
 	if len(gone) < len(d.once) {
-		return s.answerFor(st.From, q).Answer, nil // somebody else was faster
+		return s.answerFor(st.From, q, tokens).Answer, nil // somebody else was faster
 	}
 	if err := s.send(ctx, st.Reply(xmpp.Result, d.Answer)); err != nil {
 		return nil, err

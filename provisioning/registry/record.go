@@ -101,7 +101,7 @@ var (
 // Buckets are the service's buckets in the order in which they are saved from
 // a damaged store.
 func Buckets() []string {
-	return []string{secretBucket.Name, thingBucket.Name, ruleBucket.Name, contactBucket.Name, questionBucket.Name}
+	return []string{secretBucket.Name, thingBucket.Name, ruleBucket.Name, contactBucket.Name, questionBucket.Name, tokenBucket.Name, serviceBucket.Name}
 }
 
 func (s *Server) load() error {

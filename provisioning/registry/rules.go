@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -28,14 +29,15 @@ const (
 // Everyone is the subject of rules for all requesters.
 const Everyone = "*"
 
-// Rule lets a subject do something with a device, or forbids it. Of the rules
+// Rule lets a subject do something with a device, or forbids it. The subject
+// is a bare JID, a domain, everyone, or the holder of a token. Of the rules
 // that say something about one node, name and type, those for a person come
 // before those for a domain, these before those for everyone, and newer ones
 // before older ones; the first decides. What no rule decides is denied.
 type Rule struct {
 	ID      string // given by AddRule
 	Device  string // bare JID
-	Subject string // bare JID, domain, or Everyone
+	Subject string // bare JID, domain, Everyone, or TokenPrefix with a token
 	Action  Action
 	Deny    bool               `json:",omitempty"`
 	Nodes   []provisioning.Ref `json:",omitempty"` // patterns; empty: all
@@ -89,6 +91,17 @@ func applicable(rules []Rule, who jid.JID, a Action, now time.Time) []*Rule {
 	return list
 }
 
+// ofToken returns the rules about whoever holds a token, newer ones first.
+func ofToken(rules []Rule, token string, a Action, now time.Time) (list []*Rule) {
+	for i := range rules {
+		if r := &rules[i]; r.Subject == TokenPrefix+token && r.Action == a && r.active(now) {
+			list = append(list, r)
+		}
+	}
+	slices.Reverse(list)
+	return list
+}
+
 // ErrRule says what is wrong with a rule.
 var ErrRule = errors.New("registry: rule")
 
@@ -101,7 +114,11 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: device %q is not a bare JID", ErrRule, r.Device)
 	}
 	r.Device = dev.String()
-	if r.Subject != Everyone {
+	if t, ok := strings.CutPrefix(r.Subject, TokenPrefix); ok {
+		if len(strings.Fields(t)) != 1 || r.Action == Friend {
+			return fmt.Errorf("%w: %q is no token for reading or control", ErrRule, r.Subject)
+		}
+	} else if r.Subject != Everyone {
 		j, err := jid.Parse(r.Subject)
 		if err != nil || j.Resourcepart() != "" {
 			return fmt.Errorf("%w: %q is neither a bare JID nor a domain nor %s", ErrRule, r.Subject, Everyone)
@@ -137,6 +154,10 @@ func (s *Server) loadRules(tx Tx) error {
 		}
 		s.rules[e.Value.Device] = append(s.rules[e.Value.Device], e.Value)
 		s.nextRule = max(s.nextRule, e.Value.Number)
+	}
+	s.loadTokens(tx)
+	if err := s.loadServices(tx); err != nil {
+		return err
 	}
 	for e := range questionBucket.All(tx) {
 		if e.Err == nil {
@@ -359,7 +380,7 @@ func (s *Server) owner(device string, ref provisioning.Ref) string {
 // is no person is nobody's friend.
 func (s *Server) friends(device, who string) bool {
 	j := address(who)
-	if who == Everyone || j.Localpart() == "" {
+	if who == Everyone || strings.HasPrefix(who, TokenPrefix) || j.Localpart() == "" {
 		return false
 	}
 	yes, _ := s.friendship(device, j)

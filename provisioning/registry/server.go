@@ -52,6 +52,11 @@ type Config struct {
 	// SecondaryTrust lets devices accept friends of their own and further
 	// provisioning servers (0324-R47).
 	SecondaryTrust bool
+	// TrustTokens takes tokens at their word, without a challenge (0324-R14).
+	TrustTokens bool
+	// PKCS1 names peers that decrypt challenges by PKCS #1 v1.5 only (0324-D1).
+	// nil: nobody.
+	PKCS1 func(jid.JID) bool
 	// MinKeyBits is what the KEY of a thing must have at least (0347-D17); 0
 	// means 64, negative accepts everything.
 	MinKeyBits float64
@@ -73,11 +78,13 @@ type Limits struct {
 	RulesPerThing int // 256
 	Questions     int // open ones of one device; 32
 	Devices       int // that ask the provisioning server; 200,000
+	Tokens        int // given for certificates; 20,000
+	Services      int // that tokens are used by; 100
 }
 
 func (l Limits) withDefaults() Limits {
 	for p, n := range map[*int]int{&l.Things: 200_000, &l.PerJID: 5000, &l.ClaimsJID: 10, &l.ClaimsDomain: 100, &l.Searches: 120,
-		&l.RulesPerThing: 256, &l.Questions: 32, &l.Devices: 200_000} {
+		&l.RulesPerThing: 256, &l.Questions: 32, &l.Devices: 200_000, &l.Tokens: 20_000, &l.Services: 100} {
 		if *p == 0 {
 			*p = n
 		}
@@ -113,19 +120,24 @@ type Server struct {
 	nextRule  uint64
 	ticked    time.Time // when expireRules ran last
 
+	tokens   *tokenTable
+	services serviceTable
+
 	refused atomic.Uint64 // claims
 
 	asks   asks
 	byAcct limiter
 	byDom  limiter
 	finds  limiter
+	certs  limiter
 }
 
 // New loads the state.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, lim: cfg.Limits.withDefaults(), log: cfg.Logger, sender: cfg.Sender,
 		things: make(map[string]*record), byJID: make(map[string]map[string]*record), claims: make(map[string][]*record),
-		contacts: make(map[string]*contact), rules: make(map[string][]Rule), questions: make(map[string]Question)}
+		contacts: make(map[string]*contact), rules: make(map[string][]Rule), questions: make(map[string]Question),
+		tokens: newTokenTable(), services: newServiceTable()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -136,6 +148,7 @@ func New(cfg Config) (*Server, error) {
 		s.cfg.MinKeyBits = 64
 	}
 	s.byAcct, s.byDom, s.finds = newLimiter(s.lim.ClaimsJID), newLimiter(s.lim.ClaimsDomain), newLimiter(s.lim.Searches)
+	s.certs = newLimiter(tokensPerMinute)
 	var err error
 	if s.addr, err = jid.New("", cfg.Domain, ""); err != nil {
 		return nil, fmt.Errorf("registry: domain %q: %w", cfg.Domain, err)
@@ -189,6 +202,12 @@ func (s *Server) serve() {
 		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameCanRead, s.may)
 		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameCanControl, s.may)
 		m.HandleFunc(xmpp.Message, "*", nameForm, s.formReply)
+		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameGetToken, s.getToken)
+		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameGetTokenChallengeResponse, s.giveToken)
+		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameCanAccess, s.canAccess)
+		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameHasPrivilege, s.hasPrivilege)
+		m.HandleFunc(xmpp.IQ, xmpp.Get, provisioning.NameDownloadPrivileges, s.download)
+		m.HandleFunc(xmpp.Message, "*", provisioning.NameUserLoggedIn, s.loggedIn)
 	}
 	s.serveOwner(m)
 	features = append(features, provisioning.NSOwner)

@@ -171,5 +171,6 @@ func lineChecks() map[string]func(Line) error {
 	return map[string]func(Line) error{
 		secretBucket.Name: checkOf(secretBucket), thingBucket.Name: checkOf(thingBucket), ruleBucket.Name: checkOf(ruleBucket),
 		contactBucket.Name: checkOf(contactBucket), questionBucket.Name: checkOf(questionBucket),
+		tokenBucket.Name: checkOf(tokenBucket), serviceBucket.Name: checkOf(serviceBucket),
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"mellium.im/xmpp/jid"
 
 	"postern/internal/cli"
 	"postern/internal/config"
@@ -67,6 +70,8 @@ type registryFile struct {
 	Provisioning bool `yaml:"provisioning" default:"true" doc:"serve as provisioning server (XEP-0324)"`
 
 	SecondaryTrust bool           `yaml:"secondary_trust" default:"false" doc:"let devices accept friends, and further provisioning servers, by themselves"`
+	TrustTokens    bool           `yaml:"trust_tokens" default:"false" doc:"take tokens at their word, without a challenge"`
+	PKCS1          []string       `yaml:"pkcs1_peers,omitempty" doc:"accounts and domains that decrypt challenges by PKCS #1 v1.5 only" example:"[old.example.org]"`
 	KeyBits        int            `yaml:"key_bits" default:"64" min:"0" max:"160" doc:"how hard the KEY of a thing must be to guess; 0 takes things without"`
 	Limits         registryLimits `yaml:"limits,omitempty" doc:"what strangers can make it keep and do"`
 
@@ -102,6 +107,12 @@ func (f *registryFile) config(log *slog.Logger) registry.Config {
 		MinKeyBits: float64(f.KeyBits), Version: release, Logger: log,
 		Limits: registry.Limits{Things: l.Things, PerJID: l.PerAddress, ClaimsJID: l.Claims, ClaimsDomain: l.DomainClaims,
 			Searches: l.Searches, RulesPerThing: l.Rules, Questions: l.Questions, Devices: l.Devices},
+	}
+	c.TrustTokens = f.TrustTokens
+	if peers := f.PKCS1; len(peers) > 0 {
+		c.PKCS1 = func(j jid.JID) bool {
+			return slices.Contains(peers, j.Bare().String()) || slices.Contains(peers, j.Domainpart())
+		}
 	}
 	if c.MinKeyBits == 0 {
 		c.MinKeyBits = -1
