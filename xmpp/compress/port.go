@@ -211,8 +211,31 @@ func (p *PortCodec) undeclared(c exi.Cursor) (exi.Name, bool) {
 	return exi.Name{}, false
 }
 
-// Fits reports whether the stream can carry an element.
-func (p *PortCodec) Fits(d *exi.Doc) bool {
+// Prune takes out of d, which lists features, those that the stream's grammar
+// cannot carry.
+func (p *PortCodec) Prune(d *exi.Doc) {
+	if p.fits(d) {
+		return
+	}
+	var all, one exi.Doc
+	all.Copy(d)
+	name := all.Root().Name()
+	d.Reset()
+	d.Start(name)
+	for f := range all.Root().Children() {
+		one.Reset()
+		one.Start(name)
+		one.AppendElement(f)
+		one.End()
+		if p.fits(&one) {
+			d.AppendElement(f)
+		}
+	}
+	d.End()
+}
+
+// fits reports whether the stream can carry an element.
+func (p *PortCodec) fits(d *exi.Doc) bool {
 	if _, ok := p.unfit(d.Root()); ok {
 		return false
 	}

@@ -9,15 +9,26 @@ import (
 
 	"postern/exi/xmltext"
 	"postern/xmpp"
+	"postern/xmpp/compress"
 	"postern/xmpp/tcp"
+)
+
+// way is how a stream begins.
+type way int
+
+const (
+	plain     way = iota // XML, then STARTTLS
+	direct               // TLS (XEP-0368)
+	dedicated            // EXI, then STARTTLS within (XEP-0322 §3.3)
 )
 
 // client is one connection, from accept to its end.
 type client struct {
-	h      *Hub
-	nc     net.Conn
-	direct bool
-	addr   string
+	h    *Hub
+	nc   net.Conn
+	way  way
+	port *compress.PortCodec // on a dedicated EXI port
+	addr string
 
 	mu      sync.Mutex
 	conn    *tcp.Conn
@@ -61,6 +72,13 @@ func (c *client) serve() {
 	log := c.h.log.With("addr", c.addr)
 	s, err := c.negotiate()
 	if err != nil {
+		if errors.Is(err, compress.ErrShortcut) {
+			// The client takes another connection (0322-R62, R63).
+			if err := c.write(compress.AppendRefusal); err != nil {
+				log.Debug("refusing a configuration", "err", err)
+			}
+			err = xmpp.ErrStreamEnd
+		}
 		if !errors.Is(err, xmpp.ErrStreamEnd) {
 			log.Info("a client did not get as far as a session", "err", err)
 		}

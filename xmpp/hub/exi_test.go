@@ -2,13 +2,18 @@ package hub
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
+	"postern/exi"
+	"postern/internal/peertest"
 	"postern/xmpp"
 	"postern/xmpp/compress"
+	"postern/xmpp/tcp"
 )
 
 func withEXI(t testing.TB) func(*Config) {
@@ -99,4 +104,64 @@ func TestEXIGarbage(t *testing.T) {
 		}
 	}
 	x.online("ben", "b").want()
+}
+
+// 0322-R02, R54 to R65: the dedicated port, from the login to a resumption, with
+// the default options and with agreed ones.
+func Test0322R02R55R56R58R61_HubDedicatedPort(t *testing.T) {
+	for name, want := range map[string]compress.Params{"default": compress.PortParams(), "not strict": {}, "sessionWide": {SessionWide: true}} {
+		t.Run(name, func(t *testing.T) {
+			x := newSite(t, withEXI(t), func(c *Config) { c.ListenEXI = []string{"127.0.0.1:0"} })
+			addrs := x.Addrs()
+			port := addrs[len(addrs)-1].String()
+			_, number, _ := net.SplitHostPort(port)
+			p := x.secure()
+			p.auth("ben", "ben")
+			p.open()
+			p.expect("<method>exi:" + number + "</method>")
+			proxy := peertest.NewProxy(t, port)
+			c := &compress.Client{Want: want, Known: &compress.Memory{}, Server: domain}
+			online := make(chan bool, 4)
+			s, err := xmpp.NewSession(xmpp.Config{
+				JID:       jid.MustParse("anna@" + domain + "/port"),
+				Password:  func(context.Context) (string, error) { return "anna", nil },
+				CAs:       x.ca.Pool(),
+				Transport: &compress.PortTransport{Base: &tcp.Transport{}, Client: c, Addr: proxy.Addr},
+				Compress:  c.Negotiate,
+				Backoff:   xmpp.Backoff{First: 50 * time.Millisecond, Max: time.Second},
+				OnOnline:  func(_ context.Context, _ *xmpp.Session, resumed bool) { online <- resumed },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			defer func() { cancel(); <-done }()
+			for i, want := range []bool{false, true} {
+				select {
+				case resumed := <-online:
+					if resumed != want {
+						t.Fatalf("connection %d: resumed %v", i, resumed)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatalf("connection %d: %+v", i, s.State())
+				}
+				if st, is := s.State(), c.Status(); st.Codec != "exi" || !is.Port {
+					t.Errorf("%+v, %+v", st, is)
+				}
+				st := xmpp.Stanza{Kind: xmpp.IQ, Type: xmpp.Get, To: jid.MustParse(domain), Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
+					d.Element(exi.N("urn:xmpp:ping", "ping"), exi.Value{})
+				})}
+				ask, stop := context.WithTimeout(ctx, 10*time.Second)
+				if err := s.Query(ask, st, nil); err != nil {
+					t.Error(err)
+				}
+				stop()
+				if i == 0 {
+					proxy.Cut()
+				}
+			}
+		})
+	}
 }

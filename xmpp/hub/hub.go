@@ -32,6 +32,10 @@ type Config struct {
 	// Listen are addresses for streams that start TLS ("127.0.0.1:5222"),
 	// ListenTLS those where TLS comes first (XEP-0368). Port 0 takes a free one.
 	Listen, ListenTLS []string
+	// ListenEXI are addresses of the dedicated port of XEP-0322, where streams
+	// are EXI from the first octet, STARTTLS included. Needs EXI. Clients of the
+	// other addresses are told the port of the first one.
+	ListenEXI []string
 
 	// Handler takes stanzas that are addressed to the domain itself and that
 	// the hub does not answer. nil: service-unavailable.
@@ -138,6 +142,7 @@ type Hub struct {
 	caps   xmpp.Payload
 
 	listeners []listener
+	exiPort   int // to be told to clients; 0: none
 
 	subs sync.Mutex // held while a subscription changes, before any other
 
@@ -154,7 +159,7 @@ type Hub struct {
 
 type listener struct {
 	net.Listener
-	direct bool
+	way
 }
 
 // New opens the listeners and loads what is needed. Call Run, or Close.
@@ -240,13 +245,19 @@ func (h *Hub) rotateTickets(ctx context.Context) {
 }
 
 func (h *Hub) listen() error {
-	for i, addrs := range [][]string{h.cfg.Listen, h.cfg.ListenTLS} {
+	if len(h.cfg.ListenEXI) > 0 && h.cfg.EXI == nil {
+		return errors.New("hub: a dedicated EXI port needs EXI")
+	}
+	for i, addrs := range [][]string{h.cfg.Listen, h.cfg.ListenTLS, h.cfg.ListenEXI} {
 		for _, addr := range addrs {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				return fmt.Errorf("hub: %w", err)
 			}
-			h.listeners = append(h.listeners, listener{l, i == 1})
+			h.listeners = append(h.listeners, listener{l, way(i)})
+			if a, ok := l.Addr().(*net.TCPAddr); ok && way(i) == dedicated && h.exiPort == 0 {
+				h.exiPort = a.Port
+			}
 		}
 	}
 	return nil
@@ -255,8 +266,8 @@ func (h *Hub) listen() error {
 // Domain returns the domain that is served.
 func (h *Hub) Domain() jid.JID { return h.domain }
 
-// Addrs returns the addresses that are listened on, those of Listen before
-// those of ListenTLS.
+// Addrs returns the addresses that are listened on: those of Listen, of
+// ListenTLS, of ListenEXI.
 func (h *Hub) Addrs() []net.Addr {
 	var addrs []net.Addr
 	for _, l := range h.listeners {
@@ -322,15 +333,14 @@ func (h *Hub) accept(ctx context.Context, l listener) error {
 			continue
 		}
 		pause = 0
-		h.ServeConn(nc, l.direct)
+		h.serveConn(nc, l.way)
 	}
 }
 
-// ServeConn serves a connection that was accepted elsewhere; direct says that
-// it begins with TLS. It returns at once. Run must be running, or have been.
-func (h *Hub) ServeConn(nc net.Conn, direct bool) {
+// serveConn serves a connection and returns at once.
+func (h *Hub) serveConn(nc net.Conn, by way) {
 	addr := hostOf(nc.RemoteAddr())
-	c := &client{h: h, nc: &throttled{Conn: nc, rate: h.lim.Rate}, direct: direct, addr: addr}
+	c := &client{h: h, nc: &throttled{Conn: nc, rate: h.lim.Rate}, way: by, addr: addr}
 	h.mu.Lock()
 	full := h.stopping || len(h.conns) >= h.lim.Connections || h.perAddr[addr] >= h.lim.PerAddress
 	if !full {

@@ -49,9 +49,7 @@ func (c *client) negotiate() (*session, error) {
 	}
 	c.conn.SetLimits(c.limits(c.h.lim.Stanza))
 	lang, err := c.open(func(d *exi.Doc) {
-		if c.h.cfg.EXI != nil {
-			c.h.cfg.EXI.Offer().AppendEvents(d)
-		}
+		c.offer(d)
 		c.h.appendFeatures(d)
 	})
 	if err != nil {
@@ -65,13 +63,24 @@ func (c *client) negotiate() (*session, error) {
 	return s, nil
 }
 
+// offer says that the stream can be EXI; on the dedicated port it is.
+func (c *client) offer(d *exi.Doc) {
+	switch exi := c.h.cfg.EXI; {
+	case exi == nil || c.port != nil:
+	case c.h.exiPort > 0:
+		exi.OfferPort(c.h.exiPort).AppendEvents(d)
+	default:
+		exi.Offer().AppendEvents(d)
+	}
+}
+
 func (c *client) options() tcp.Options {
 	return tcp.Options{Limits: c.limits(c.h.lim.BeforeLogin), WriteTimeout: c.h.lim.Timeout}
 }
 
 // secure brings the connection to TLS.
 func (c *client) secure() error {
-	if c.direct {
+	if c.way == direct {
 		cfg := c.h.tls.Clone()
 		inner, err := cfg.GetConfigForClient(nil)
 		if err != nil {
@@ -87,6 +96,15 @@ func (c *client) secure() error {
 		return nil
 	}
 	c.setConn(tcp.Server(c.nc, c.options()))
+	if c.way == dedicated {
+		var err error
+		if c.port, err = c.h.cfg.EXI.Port(); err != nil {
+			return err
+		}
+		if err := c.conn.SetCodec(c.port); err != nil {
+			return err
+		}
+	}
 	if _, err := c.open(func(d *exi.Doc) {
 		d.Start(nameStartTLS)
 		d.Element(nameRequired, exi.Value{})
@@ -132,6 +150,9 @@ func (c *client) open(features func(*exi.Doc)) (lang string, err error) {
 		d.Start(nameFeatures)
 		features(d)
 		d.End()
+		if c.port != nil {
+			c.port.Prune(d)
+		}
 	})
 }
 
@@ -224,6 +245,9 @@ func (c *client) compression() compression {
 	if c.h.cfg.EXI == nil {
 		return compression{c: c}
 	}
+	if c.port != nil {
+		return compression{c, c.h.cfg.EXI.AcceptPort(c.port)}
+	}
 	return compression{c, c.h.cfg.EXI.Accept()}
 }
 
@@ -250,6 +274,9 @@ func (e compression) next(d *exi.Doc, lang *string) error {
 		}
 		if err := c.conn.SetCodec(res.Codec); err != nil {
 			return err
+		}
+		if p, ok := res.Codec.(*compress.PortCodec); ok {
+			c.port = p
 		}
 		if *lang, err = c.open(c.h.appendFeatures); err != nil {
 			return err

@@ -40,8 +40,8 @@ type queue struct {
 	written  int
 	stanzas  [lanes]int
 	size     [lanes]int
-	limit    int // stanzas of a lane
-	octets   int // size of a lane
+	limit    int    // stanzas of a lane
+	octets   int    // size of a lane
 	keep     bool   // stream management: keep until acknowledged
 	turnKeep bool   // keep from the next batch on
 	acked    uint32 // the client's last h

@@ -378,21 +378,8 @@ func (l *link) methods() xmpp.Payload {
 // grammar cannot carry.
 func (l *link) offer(extra xmpp.Payload) error {
 	features(l.from.Root(), &l.out, extra)
-	if l.port != nil && !l.port.Fits(&l.out) {
-		var all, one exi.Doc
-		all.Copy(&l.out)
-		l.out.Reset()
-		l.out.Start(nameFeatures)
-		for f := range all.Root().Children() {
-			one.Reset()
-			one.Start(nameFeatures)
-			one.AppendElement(f)
-			one.End()
-			if l.port.Fits(&one) {
-				l.out.AppendElement(f)
-			}
-		}
-		l.out.End()
+	if l.port != nil {
+		l.port.Prune(&l.out)
 	}
 	return l.client.WriteElements(&l.out)
 }

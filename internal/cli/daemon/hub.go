@@ -29,6 +29,8 @@ Serving:
   --listen ADDR       where clients connect, STARTTLS (:5222); may be repeated
   --listen-tls ADDR   where clients connect with TLS from the first octet
                       (:5223); may be repeated; none switches it off
+  --listen-exi ADDR   where streams are EXI from the first octet (default none);
+                      may be repeated; clients are told the first one
   --cert FILE         certificate (PEM) of the domain, with its chain
   --key FILE          its private key; without both the hub makes its own
                       authority, whose certificate clients then need
@@ -61,7 +63,7 @@ Examples:
 // hubFlags are all options of postern hub.
 type hubFlags struct {
 	domain, cert, key, state, socket, log, passwordFile, things string
-	listen, listenTLS                                           list
+	listen, listenTLS, listenEXI                                list
 	generate, asJSON                                            bool
 }
 
@@ -100,6 +102,7 @@ func Hub(ctx context.Context, env cli.Env, args []string) int {
 	f.StringVar(&o.log, "log", "info", "")
 	f.Var(&o.listen, "listen", "")
 	f.Var(&o.listenTLS, "listen-tls", "")
+	f.Var(&o.listenEXI, "listen-exi", "")
 	f.BoolVar(&o.generate, "generate", false, "")
 	f.BoolVar(&o.asJSON, "json", false, "")
 	rest, err := f.parse(&env, args)
@@ -153,7 +156,7 @@ func (o *hubFlags) run(ctx context.Context, env *cli.Env) error {
 	}
 	gateway.LimitMemory()
 	s, err := openSite(ctx, siteOptions{
-		dir: dir, domain: o.domain, listen: o.listen.or(":5222"), listenTLS: o.listenTLS.or(":5223"),
+		dir: dir, domain: o.domain, listen: o.listen.or(":5222"), listenTLS: o.listenTLS.or(":5223"), listenEXI: o.listenEXI,
 		cert: o.cert, key: o.key, socket: socket, things: o.things, log: log,
 	})
 	if err != nil {

@@ -39,12 +39,12 @@ type site struct {
 
 // siteOptions say how a site is opened.
 type siteOptions struct {
-	dir, domain       string // an empty domain is that of the last time
-	listen, listenTLS []string
-	cert, key         string // empty: the site's own authority
-	socket            string // empty: no local door
-	things            string // domain of the registry inside: empty: things.DOMAIN, "none": none
-	log               *slog.Logger
+	dir, domain                  string // an empty domain is that of the last time
+	listen, listenTLS, listenEXI []string
+	cert, key                    string // empty: the site's own authority
+	socket                       string // empty: no local door
+	things                       string // domain of the registry inside: empty: things.DOMAIN, "none": none
+	log                          *slog.Logger
 }
 
 // domainFile keeps the domain of a state directory.
@@ -103,7 +103,7 @@ func (s *site) open(ctx context.Context, o siteOptions) error {
 		return err
 	}
 	s.hub, err = hub.New(hub.Config{
-		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS,
+		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS, ListenEXI: o.listenEXI,
 		Logger: o.log, Version: release, Components: components,
 		EXI: &compress.Server{Library: lib, Configs: existate.New(s.db, "exi", o.log), Logger: o.log},
 	})
