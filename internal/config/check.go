@@ -31,6 +31,7 @@ func (l *loader) references(root *node) {
 	l.conditions(names)
 	l.computed(names)
 	l.thingNodes(root, names)
+	l.subscribers(root, names)
 	grants := root.get("access").get("allow")
 	for i, g := range l.cfg.Access.Allow {
 		for j, id := range g.Nodes {

@@ -16,6 +16,7 @@ type Config struct {
 	LegacyPeers  bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
 	State        State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
 	History      History        `yaml:"history,omitempty" doc:"what is kept of the past"`
+	Subscribers  []Subscriber   `yaml:"subscribers,omitempty" doc:"accounts that get readings as they come, and later what they missed; others can subscribe by themselves"`
 	Local        Local          `yaml:"local,omitempty" doc:"the local door, which postern status talks to"`
 	Log          Log            `yaml:"log,omitempty" doc:"what is written to standard error"`
 	Buses        map[string]Bus `yaml:"-"` // by id, from the section buses

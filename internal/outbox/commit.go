@@ -177,6 +177,9 @@ func (o *Outbox) commitLocked(clean bool) error {
 		}
 		return runs.Put(tx, "last", run{o.boot, now, clean})
 	})
+	if err == nil {
+		saved()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.broken = err
@@ -187,7 +190,6 @@ func (o *Outbox) commitLocked(clean bool) error {
 		}
 		return err
 	}
-	saved()
 	o.last, o.noted = now, some && !clean
 	for _, s := range subs {
 		s.stored = true

@@ -131,7 +131,8 @@ func (o *Outbox) refill(ctx context.Context, s *subscriber) {
 		return
 	}
 	o.mu.Lock()
-	enough := s.refilled || len(s.lanes[History]) >= historyWindow
+	// One who cannot follow live data is left behind until it can.
+	enough := s.refilled || len(s.lanes[History]) >= historyWindow || len(s.lanes[Momentary]) >= Window
 	o.mu.Unlock()
 	if enough {
 		return
@@ -147,7 +148,7 @@ func (o *Outbox) refill(ctx context.Context, s *subscriber) {
 	}
 	s.refilled = len(refs) == 0
 	o.mu.Unlock()
-	if len(refs) == 0 {
+	if len(refs) == 0 && !o.src.Unsaved() {
 		return
 	}
 	if err := o.commitLocked(false); err != nil {
@@ -226,7 +227,8 @@ const WhyDenied = "denied"
 func (o *Outbox) allowed(ctx context.Context, s *subscriber, e *entry) bool {
 	for i := range e.need {
 		n := &e.need[i]
-		r := node.Request{From: s.bare, Bare: s.bare, Nodes: []node.Ref{n.Node}}
+		r := node.Request{From: s.bare, Bare: s.bare, Nodes: []node.Ref{n.Node},
+			ServiceToken: n.ServiceToken, DeviceToken: n.DeviceToken, UserToken: n.UserToken}
 		if e.class == Control || e.class == Audit {
 			r.Parameters = n.Names
 			d, err := o.cfg.Access.CanControl(ctx, r)

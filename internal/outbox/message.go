@@ -54,6 +54,8 @@ type Need struct {
 	Node  node.Ref
 	Names []string   `json:",omitempty"`
 	Types node.Types `json:",omitempty"`
+	// Tokens of the request that the message answers (XEP-0324).
+	ServiceToken, DeviceToken, UserToken string `json:",omitempty"`
 }
 
 // Message is what a room has for a subscriber.

@@ -16,7 +16,7 @@ import (
 
 // testName matches test functions named after rows: Test0323R12_..., and
 // Test0325R04R05_... for several rows of one text.
-var testName = regexp.MustCompile(`(?m)^func (Test(\d{4}|Core|IM)((?:R\d+)+)(?:_\w*)?)\(`)
+var testName = regexp.MustCompile(`(?m)^func (Test(\d{4}|Core|IM|Events)((?:R\d+)+)(?:_\w*)?)\(`)
 
 var rowNumber = regexp.MustCompile(`R(\d+)`)
 
@@ -68,7 +68,7 @@ func Update(table string, tests map[string][]string) (updated string, rows []str
 	return strings.Join(lines, "\n"), rows
 }
 
-var rowID = regexp.MustCompile(`^\| (\d{4}|CORE|IM)-R\d+$`)
+var rowID = regexp.MustCompile(`^\| (\d{4}|CORE|IM|EVENTS)-R\d+$`)
 
 func where(old string, tests []string) string {
 	switch {

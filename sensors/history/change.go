@@ -22,13 +22,14 @@ type change struct {
 	next    uint64
 	dropped uint64
 	expired uint64
+	gone    int64 // last instant of the readings that were removed, ms
 }
 
 // apply commits the change. writing is held.
 func (c *change) apply() error {
 	h := c.h
 	err := h.cfg.DB.Update(func(tx *store.Tx) error {
-		c.used, c.next, c.dropped, c.expired = h.used, h.next, 0, 0
+		c.used, c.next, c.dropped, c.expired, c.gone = h.used, h.next, 0, 0, h.gone
 		return c.write(tx)
 	})
 	if err != nil {
@@ -36,7 +37,7 @@ func (c *change) apply() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.used, h.next = c.used, c.next
+	h.used, h.next, h.gone = c.used, c.next, c.gone
 	h.stats.Dropped += c.dropped
 	h.stats.Expired += c.expired
 	if c.dropped > 0 {
@@ -109,7 +110,19 @@ func (c *change) drop(tx *store.Tx) error {
 			return err
 		}
 	}
+	if c.gone > c.h.gone {
+		return marks().Put(tx, "gone", c.gone)
+	}
 	return nil
+}
+
+// Dropped is the last instant of the readings that were removed because of
+// their age or for the cap, in ms since 1970; before any were, it lies before
+// all time.
+func (h *History) Dropped() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
 }
 
 func (c *change) total() (n int64) {
@@ -132,6 +145,9 @@ func (c *change) dropFrom(tx *store.Tx, l Level, samples *uint64, want func(firs
 		}
 		if h, _, err := readHead(cur.Peek(headMost)); err == nil {
 			*samples += uint64(h.samples)
+			if l <= Raw {
+				c.gone = max(c.gone, h.last)
+			}
 		}
 		keys = append(keys, append([]byte(nil), cur.Key()...))
 		c.used[l] -= weight(cur.Len())

@@ -25,6 +25,7 @@ type History struct {
 	rolled  int64         // roll-ups are done up to here, ms; writing and mu
 	dayDone int64         // days are done up to here, ms; writing and mu
 	used    [levels]int64 // octets in the store; writing and mu
+	gone    int64         // readings were removed up to here, ms; writing and mu
 
 	urgent chan struct{}
 
@@ -101,6 +102,10 @@ func (h *History) load(tx *store.Tx) error {
 	var err error
 	if h.rolled, _, err = marks().Get(tx, "rolled"); err != nil {
 		h.cfg.Logger.Warn("roll-ups begin anew", "err", err)
+	}
+	var ok bool
+	if h.gone, ok, err = marks().Get(tx, "gone"); err != nil || !ok {
+		h.gone = -forever
 	}
 	if h.dayDone, _, err = marks().Get(tx, "day"); err != nil {
 		h.cfg.Logger.Warn("days begin anew", "err", err)
