@@ -64,7 +64,11 @@ func (s *Service) Snapshot(ctx context.Context, req Request, from, bare string, 
 
 // recent adds a field's history until there are most items.
 func (s *Service) recent(out *outgoing, ref node.Ref, p *past, most int) {
-	all := s.sources(ref, p, &out.r.plan.req)
+	all, err := s.sources(ref, p, &out.r.plan.req)
+	if err != nil {
+		out.rep.fault(ref, s.cfg.Now(), p.field.Name+": the history cannot be read: "+err.Error())
+		return
+	}
 	var now []*source
 	for len(out.rep.items) < most {
 		var t time.Time

@@ -19,13 +19,16 @@ import (
 type auditor struct {
 	log   *slog.Logger
 	trail *audit.Log
+	// sink is told what is recorded beside the beginning of a command; nil:
+	// nobody is.
+	sink func(audit.Record)
 
 	mu   sync.Mutex
 	open map[*control.Command]uint64 // number of the record of a command under way
 }
 
-func newAuditor(trail *audit.Log, log *slog.Logger) *auditor {
-	return &auditor{trail: trail, log: log, open: map[*control.Command]uint64{}}
+func newAuditor(trail *audit.Log, log *slog.Logger, sink func(audit.Record)) *auditor {
+	return &auditor{trail: trail, log: log, sink: sink, open: map[*control.Command]uint64{}}
 }
 
 // Begin implements control.Auditor: the record is durable when it returns nil.
@@ -92,6 +95,9 @@ func (a *auditor) Overridden(c *control.Command, taken bool) {
 }
 
 func (a *auditor) tell(r audit.Record) {
+	if a.sink != nil {
+		a.sink(r)
+	}
 	level := slog.LevelInfo
 	if r.Outcome == audit.Failed || r.Outcome == audit.Refused {
 		level = slog.LevelWarn

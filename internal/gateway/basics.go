@@ -10,6 +10,7 @@ import (
 	"postern/control"
 	"postern/exi"
 	"postern/sensors"
+	"postern/sensors/events"
 	"postern/xmpp"
 	"postern/xmpp/concentrator"
 	"postern/xmpp/disco"
@@ -31,7 +32,7 @@ func (g *Gateway) registerBasics(mux *xmpp.Mux) error {
 	d := disco.New(disco.Config{
 		Software:   software,
 		Identities: []disco.Identity{{Category: "client", Type: "bot", Name: "Postern"}},
-		Features:   slices.Concat(sensors.Features(), control.Features(), concentrator.Features()),
+		Features:   slices.Concat(sensors.Features(), control.Features(), events.Features(), concentrator.Features()),
 		Items:      g.discoItems,
 		Info:       g.discoInfo,
 	})
@@ -43,7 +44,7 @@ func (g *Gateway) registerBasics(mux *xmpp.Mux) error {
 		return err
 	}
 	g.roster, err = roster.New(roster.Config{
-		Session: g.session, Account: account, Policy: g.friends(), OnPresence: g.presence,
+		Session: g.session, Account: account, Policy: g.friends(), OnPresence: g.comesOrGoes, OnUnsubscribed: g.noFriend,
 		Presence: func() xmpp.Payload {
 			caps, err := d.Caps()
 			if err != nil {
@@ -99,6 +100,10 @@ func (g *Gateway) online(ctx context.Context, _ *xmpp.Session, resumed bool) {
 	if g.pairing != nil {
 		g.pairing.online(ctx, resumed)
 	}
+	if !resumed {
+		g.askPresence(ctx)
+	}
+	g.outbox.Online(resumed)
 }
 
 // clockSane tells whether the wall clock can be believed: boards without a

@@ -21,14 +21,17 @@ import (
 	"postern/internal/live"
 	"postern/internal/local"
 	"postern/internal/node"
+	"postern/internal/outbox"
 	"postern/internal/store"
 	"postern/sensors"
 	"postern/sensors/computed"
+	"postern/sensors/events"
 	"postern/sensors/history"
 	"postern/xmpp"
 	"postern/xmpp/adhoc"
 	"postern/xmpp/compress"
 	"postern/xmpp/concentrator"
+	"postern/xmpp/disco"
 	"postern/xmpp/roster"
 )
 
@@ -68,6 +71,10 @@ type Gateway struct {
 	pairing   *pairing // nil when it is not provisioned
 	db        *store.DB
 	history   *history.History // nil when it is switched off
+	outbox    *outbox.Outbox
+	events    *events.Service
+	// capabilities are what clients can do.
+	capabilities disco.Cache
 	// computed calculates fields from others.
 	computed *computed.Engine
 	// concentrator shows the tree of nodes.
@@ -164,7 +171,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
 		Logger:    g.log.With("part", "control"),
-		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.audit, g.log.With("part", "audit")),
+		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.audit, g.log.With("part", "audit"), g.tellCommand),
 	})
 	if err != nil {
 		return err
@@ -176,6 +183,9 @@ func (g *Gateway) build(ctx context.Context) error {
 		g.log.Error("an output may not be in its safe state", "err", err)
 	}
 	if err := g.openConcentrator(t, mux); err != nil {
+		return err
+	}
+	if err := g.openEvents(mux); err != nil {
 		return err
 	}
 	g.restoreOverrides()
@@ -207,6 +217,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"session", g.runSession},
 		{"missing devices", g.findMissing},
 		{"history", g.runHistory},
+		{"events", g.events.Run},
+		{"outbox", g.outbox.Run},
 		{"computed fields", g.computed.Run},
 		{"concentrator", g.concentrator.Run},
 		{"provisioning", g.runPairing},
@@ -228,7 +240,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
-	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.audit.Flush(), g.closeStore())
+	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.outbox.Flush(), g.audit.Flush(), g.closeStore())
 }
 
 // runSession runs the session once what it is for serves: a command that comes

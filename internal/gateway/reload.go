@@ -55,7 +55,7 @@ func needRestart(a, b *config.Config) []string {
 		a, b any
 	}{
 		{"account", a.Account, b.Account}, {"server", a.Server, b.Server}, {"local", a.Local, b.Local},
-		{"provisioning", a.Provisioning, b.Provisioning}, {"state", a.State, b.State}, {"history", a.History, b.History}, {"log", a.Log, b.Log},
+		{"provisioning", a.Provisioning, b.Provisioning}, {"state", a.State, b.State}, {"history", a.History, b.History}, {"subscribers", a.Subscribers, b.Subscribers}, {"log", a.Log, b.Log},
 	} {
 		if !reflect.DeepEqual(s.a, s.b) {
 			out = append(out, s.name)
@@ -128,6 +128,7 @@ func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	g.setPolicies(cfg)
+	g.events.Applied()
 	g.schedules.Move(placeOf(cfg.Site))
 	g.mu.Lock()
 	g.cfg, g.tree = cfg, t

@@ -49,6 +49,7 @@ func (g *Gateway) Status() local.Status {
 		gw.Nodes = append(gw.Nodes, ns)
 	}
 	gw.History = g.historyStatus()
+	gw.Outbox = g.subscribersStatus()
 	if g.pairing != nil {
 		gw.Provisioning = g.pairing.status()
 	}

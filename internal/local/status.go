@@ -37,6 +37,7 @@ type Gateway struct {
 	Nodes      []Node     `json:"nodes"`
 	Simulated  bool       `json:"simulated,omitempty"` // some hardware is
 	History    *History   `json:"history,omitempty"`
+	Outbox     *Outbox    `json:"outbox,omitempty"`
 	// Provisioning is nil when it is not used; codes are left out.
 	Provisioning *Provisioning `json:"provisioning,omitempty"`
 }

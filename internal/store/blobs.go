@@ -64,6 +64,17 @@ func (b Blobs) Clear(tx *Tx) error {
 	return nil
 }
 
+// Last returns the greatest key, nil where there is none. It must not be
+// changed, and is valid within the transaction only.
+func (b Blobs) Last(tx *Tx) []byte {
+	bb := tx.tx.Bucket([]byte(b.Name))
+	if bb == nil {
+		return nil
+	}
+	k, _ := bb.Cursor().Last()
+	return k
+}
+
 // Cursor walks the keys in order. It is valid within its transaction only, and
 // not after a change to its bucket.
 type Cursor struct {

@@ -164,6 +164,9 @@ func start(t *testing.T, db *store.DB, change func(*Config)) *rig {
 	r.out, err = outbox.Open(outbox.Config{DB: db, Sender: r, Access: r, Connected: func() bool { return true }, Where: func(string) (jid.JID, bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.svc != nil && r.svc.Full(owner) == "x" {
+			t.Error("x")
+		}
 		return jid.MustParse(client), r.online
 	}})
 	if err != nil {

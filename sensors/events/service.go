@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -99,6 +100,8 @@ type Service struct {
 	routes  map[node.Ref][]*subscription // by node: one of each account
 	removed []string
 	saving  []*subscription // written, but not known to be on the disk
+
+	fulls atomic.Pointer[map[string]string] // address by account
 }
 
 // queueMost bounds the changes that wait for the runner.
@@ -280,7 +283,12 @@ func (s *Service) reroute() {
 		return 0
 	})
 	s.routes = make(map[node.Ref][]*subscription)
+	fulls := make(map[string]string)
+	defer s.fulls.Store(&fulls)
 	for _, sub := range list {
+		if sub.full != "" && fulls[sub.bare] == "" {
+			fulls[sub.bare] = sub.full
+		}
 		sub.nodes = nil
 		nodes, _ := s.cfg.Sensors.Covered(sub.req.Nodes)
 		for _, n := range nodes {
@@ -293,18 +301,26 @@ func (s *Service) reroute() {
 	}
 }
 
-// Full is the address that an account subscribed from last; empty where there
-// is none.
-func (s *Service) Full(bare string) (full string) {
+// Missing tells whether readings that a subscriber missed wait in the history,
+// and from when on.
+func (s *Service) Missing(bare string) (missing bool, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var order uint64
 	for _, sub := range s.subs {
-		if sub.bare == bare && sub.full != "" && sub.order >= order {
-			full, order = sub.full, sub.order
+		if ms, ok := sub.earliest(); ok && sub.bare == bare && (!missing || time.UnixMilli(ms).Before(since)) {
+			missing, since = true, time.UnixMilli(ms)
 		}
 	}
-	return full
+	return missing, since
+}
+
+// Full is the address that an account subscribed from last; empty where there
+// is none. It takes no lock: the outbox asks while it holds its own.
+func (s *Service) Full(bare string) string {
+	if m := s.fulls.Load(); m != nil {
+		return (*m)[bare]
+	}
+	return ""
 }
 
 // Register adds the service's handlers to m.

@@ -160,6 +160,31 @@ func (c *change) dropFrom(tx *store.Tx, l Level, samples *uint64, want func(firs
 	return nil
 }
 
+// Newest is about when the newest reading in the store was taken; zero where
+// there is none.
+func (h *History) Newest() time.Time {
+	var newest int64
+	err := h.cfg.DB.View(func(tx *store.Tx) error {
+		for _, l := range [...]Level{Raw, packed} {
+			key := l.blobs().Last(tx)
+			if len(key) != keyLen {
+				continue
+			}
+			first, _ := parseKey(key)
+			c := l.blobs().Cursor(tx, key)
+			if hd, _, err := readHead(c.Peek(headMost)); err == nil {
+				first = max(first, hd.last)
+			}
+			newest = max(newest, first)
+		}
+		return nil
+	})
+	if err != nil || newest == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(newest)
+}
+
 // Status is what the operator sees.
 type Status struct {
 	Series  int           // kept

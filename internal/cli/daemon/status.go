@@ -182,6 +182,9 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 	if h := s.Gateway.History; h != nil {
 		historyStatus(b, h)
 	}
+	if o := s.Gateway.Outbox; o != nil {
+		outboxStatus(b, o, s.Now)
+	}
 	if p := s.Gateway.Provisioning; p != nil {
 		writeProvisioning(b, p)
 	}

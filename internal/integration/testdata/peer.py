@@ -7,6 +7,9 @@ usage: peer.py JID PASSWORD HOST PORT CA_FILE
 {"op": "command", ...}       the same by message, which nobody answers
 {"op": "disco", "to": JID}
 {"op": "message", "namespace": NS}   the next message with such a payload
+{"op": "present", "on": BOOL}        says that the client is available, or not
+{"op": "receipts"}           gives receipts from now on (XEP-0184)
+{"op": "events"}             the numbered messages that came since the last call
 {"op": "raw", "xml": "<iq ../>"}   sent as it is; the next stanza is returned
 
 Each gets one line of JSON as its answer.
@@ -20,13 +23,24 @@ import slixmpp
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream import ET
 from slixmpp.xmlstream.handler import Callback
-from slixmpp.xmlstream.matcher import StanzaPath
+from slixmpp.xmlstream.matcher import MatchXPath, StanzaPath
 
 logging.disable(logging.CRITICAL)
 
 
 def say(**what):
     print(json.dumps(what), flush=True)
+
+
+class Sessions(dict):
+    """Read-outs of the plugin. It takes every message with sensor data for an
+    answer to one, and fails at those of a subscription."""
+
+    def __missing__(self, seqnr):
+        return {"from": "", "to": "", "seqnr": seqnr, "callback": lambda *args, **named: None}
+
+    def __delitem__(self, seqnr):
+        self.pop(seqnr, None)
 
 
 class Peer(slixmpp.ClientXMPP):
@@ -38,6 +52,9 @@ class Peer(slixmpp.ClientXMPP):
         self.register_handler(Callback("messages", StanzaPath("message"), self.messages.put_nowait))
         for plugin in ("xep_0030", "xep_0050", "xep_0199", "xep_0323", "xep_0325"):
             self.register_plugin(plugin)
+        self["xep_0323"].sessions = Sessions(self["xep_0323"].sessions)
+        self.numbered_list = []
+        self.register_handler(Callback("events", MatchXPath("{jabber:client}message/{urn:postern:seq:1}seq"), self.numbered))
         self.register_handler(Callback("errors of iqs", StanzaPath("iq@type=error"), self.iq_error))
         self.add_event_handler("session_start", self.start)
         self.add_event_handler("failed_auth", lambda _: self.fail("authentication failed"))
@@ -53,6 +70,7 @@ class Peer(slixmpp.ClientXMPP):
             say(online=str(presence["from"]))
 
     async def start(self, _):
+        self.task = asyncio.current_task()  # nobody else holds it, and what is not held may be collected
         self.send_presence()
         await self.get_roster()
         say(ready=str(self.boundjid))
@@ -68,6 +86,8 @@ class Peer(slixmpp.ClientXMPP):
                 answer = {"error": err.condition, "text": err.text}
             except IqTimeout:
                 answer = {"timeout": True}
+            except Exception as err:  # a fault of the order or of slixmpp: say it
+                answer = {"fault": repr(err)}
             say(**answer)
         self.disconnect()
 
@@ -143,6 +163,32 @@ class Peer(slixmpp.ClientXMPP):
         if command["form"]["type"] == "result":
             answer["items"] = [dict(i) for i in command["form"]["items"]]
         return answer
+    def numbered(self, msg):
+        seq = msg.xml.find("{urn:postern:seq:1}seq")
+        gap = msg.xml.find("{urn:postern:seq:1}gap")
+        data = "{urn:xmpp:iot:sensordata}"
+        fields = []
+        for node in msg.xml.iterfind(data + "fields/" + data + "node"):
+            for stamp in node.iterfind(data + "timestamp"):
+                for f in stamp:
+                    fields.append({"node": node.get("nodeId"), "time": stamp.get("value"), "name": f.get("name"),
+                                   "value": f.get("value"), "past": f.get("historicalOther") == "true"})
+        command = msg.xml.find("{urn:postern:command:1}command")
+        self.numbered_list.append({"n": int(seq.get("n")), "boot": seq.get("boot"), "gap": gap.get("why") if gap is not None else "",
+                            "receipt": msg.xml.find("{urn:xmpp:receipts}request") is not None, "fields": fields,
+                            "command": command.get("outcome") if command is not None else ""})
+
+    async def do_present(self, on):
+        self.send_presence() if on else self.send_presence(ptype="unavailable")
+        return {"present": on}
+
+    async def do_receipts(self):
+        self.register_plugin("xep_0184")
+        return {"receipts": True}
+
+    async def do_events(self):
+        got, self.numbered_list = self.numbered_list, []
+        return {"events": got}
 
     async def do_raw(self, xml):
         future = self.loop.create_future()
