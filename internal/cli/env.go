@@ -32,6 +32,8 @@ type Env struct {
 	// OutTerminal says whether Stdout is a terminal, and its height and width;
 	// nil means it is none.
 	OutTerminal func() (rows, columns int, ok bool)
+	// ErrTerminal says whether Stderr is a terminal.
+	ErrTerminal bool
 }
 
 // OSEnv is the process's own environment.
@@ -51,6 +53,7 @@ func OSEnv() Env {
 			return h, w, err == nil
 		}
 	}
+	e.ErrTerminal = term.IsTerminal(int(os.Stderr.Fd()))
 	return e
 }
 

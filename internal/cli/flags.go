@@ -87,7 +87,7 @@ func (c *common) check() error {
 // commonHelp ends the help of every command.
 const commonHelp = `  --account FILE     account to use (default: $POSTERN_ACCOUNT, else
                      $XDG_CONFIG_HOME/postern/account.yaml)
-  --timeout TIME     how long to wait altogether, for example 5s or 2m (15s)
+  --timeout TIME     how long to wait for an answer, or for more of it (15s)
   --verbose          tell on standard error what the connection does
 Exit codes: 0 ok, 1 failure, 2 usage, 3 unreachable, 4 denied, 5 timed out,
 78 account file not usable.

@@ -29,6 +29,7 @@ ends.
   --node, --source, --field, --type    as in postern read
   --csv FILE         write the values as CSV instead, - for standard output
   --svg FILE         write the picture of one field as SVG instead
+  --png FILE         the same as PNG
 ` + commonHelp
 
 // Plot draws the past of fields.
@@ -40,9 +41,10 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	var opt common
 	sel := selection{}
 	fs := newFlags("plot", plotHelp)
-	csvFile, svgFile := "", ""
-	fs.StringVar(&csvFile, "csv", "", "")
-	fs.StringVar(&svgFile, "svg", "", "")
+	var to files
+	fs.StringVar(&to.csv, "csv", "", "")
+	fs.StringVar(&to.svg, "svg", "", "")
+	fs.StringVar(&to.png, "png", "", "")
 	t, err := e.readArgs(fs, &opt, &sel, args)
 	if err == errHelp {
 		return nil
@@ -57,8 +59,9 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, opt.timeout)
+	ctx, patience, cancel := e.wait(ctx, opt.timeout)
 	defer cancel()
+	t.req.Progress = patience.progress
 	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
 	if err != nil {
 		return err
@@ -69,30 +72,40 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 		return err
 	}
 	res, err := c.things.Read(c.alive, full, t.req)
+	patience.end()
 	if err != nil {
 		return c.refusal(t.account, t.jid, err)
 	}
 	if err := writeFailures(e.Stderr, res.Failures); err != nil {
 		return err
 	}
-	return e.showCurves(res.Fields, csvFile, svgFile)
+	return e.showCurves(res.Fields, to)
 }
 
+// files are where the values go instead of the terminal; empty for nowhere.
+type files struct{ csv, svg, png string }
+
 // showCurves writes the values in the form that was asked for.
-func (e *Env) showCurves(fields []thing.Field, csvFile, svgFile string) error {
-	if csvFile != "" {
-		return e.toFile(csvFile, func(w io.Writer) error { return writeCSV(w, fields) })
+func (e *Env) showCurves(fields []thing.Field, to files) error {
+	if to.csv != "" {
+		return e.toFile(to.csv, func(w io.Writer) error { return writeCSV(w, fields) })
 	}
 	curves := curvesOf(fields)
 	if len(curves) == 0 {
 		fmt.Fprintln(e.Stderr, "There is nothing to draw in that time.")
 		return nil
 	}
-	if svgFile != "" {
-		if len(curves) > 1 {
-			return usagef("--svg draws one field, and this is %d; choose it with --node and --field", len(curves))
+	for _, file := range []struct {
+		flag, path string
+		write      func(io.Writer, *curve) error
+	}{{"--svg", to.svg, writeSVG}, {"--png", to.png, writePNG}} {
+		if file.path == "" {
+			continue
 		}
-		return e.toFile(svgFile, func(w io.Writer) error { return writeSVG(w, &curves[0]) })
+		if len(curves) > 1 {
+			return usagef("%s draws one field, and this is %d; choose it with --node and --field", file.flag, len(curves))
+		}
+		return e.toFile(file.path, func(w io.Writer) error { return file.write(w, &curves[0]) })
 	}
 	columns := 80
 	if e.OutTerminal != nil {

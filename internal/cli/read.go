@@ -117,8 +117,9 @@ func (e *Env) read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, opt.timeout)
+	ctx, patience, cancel := e.wait(ctx, opt.timeout)
 	defer cancel()
+	t.req.Progress = patience.progress
 	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
 	if err != nil {
 		return err
@@ -130,6 +131,7 @@ func (e *Env) read(ctx context.Context, args []string) error {
 		return err
 	}
 	res, err := c.things.Read(ctx, full, t.req)
+	patience.end()
 	if err != nil {
 		err = c.refusal(t.account, t.jid, err)
 	}

@@ -98,14 +98,14 @@ type Service struct {
 	stamps  sync.Mutex             // guards changed; taken within mu
 	changed map[node.Ref]time.Time // when a node was added or updated
 
-	mu      sync.Mutex
-	tree    *node.Tree
-	states  map[node.Ref]State     // as subscribers know them
-	subs    map[string]*subscription
-	past    []event
-	since   time.Time // past is complete from here on
-	queue   []event   // not yet sent to subscribers
-	wake    chan struct{}
+	mu     sync.Mutex
+	tree   *node.Tree
+	states map[node.Ref]State // as subscribers know them
+	subs   map[string]*subscription
+	past   []event
+	since  time.Time // past is complete from here on
+	queue  []event   // not yet sent to subscribers
+	wake   chan struct{}
 }
 
 // New returns a Service.

@@ -21,8 +21,6 @@ const (
 	nodeRemoved
 	nodeMovedUp
 	nodeMovedDown
-
-	allKinds = nodeAdded | nodeUpdated | nodeStatusChanged | nodeRemoved | nodeMovedUp | nodeMovedDown
 )
 
 var kinds = [...]kind{nodeAdded, nodeUpdated, nodeStatusChanged, nodeRemoved, nodeMovedUp, nodeMovedDown}

@@ -27,7 +27,9 @@ func machine() *Machine {
 	}
 }
 
-func (m *Machine) put(name, data string) { m.Root.(fstest.MapFS)[name] = &fstest.MapFile{Data: []byte(data)} }
+func (m *Machine) put(name, data string) {
+	m.Root.(fstest.MapFS)[name] = &fstest.MapFile{Data: []byte(data)}
+}
 
 // want fails unless there is a finding of that state whose text and next step
 // hold the words; empty words want no finding that is not OK.

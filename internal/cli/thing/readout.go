@@ -24,6 +24,10 @@ type Request struct {
 	// From and To bound values of the past, both inclusive (0323-D9, D10); zero
 	// for no bound.
 	From, To time.Time
+	// Progress is told of each message that comes: how many values there are
+	// by now, and the time of the newest as sent. It must return promptly. nil:
+	// nobody is told.
+	Progress func(values int, at string)
 }
 
 // Field is one value that a thing sent.
@@ -72,6 +76,7 @@ type readKey struct {
 // read is a read-out in progress, guarded by Client.mu.
 type read struct {
 	res  Result
+	tell func(int, string)
 	err  error
 	done bool
 	end  chan struct{}
@@ -91,7 +96,7 @@ func (r *read) finish(err error) {
 // from to only.
 func (c *Client) Read(ctx context.Context, to jid.JID, req Request) (Result, error) {
 	start := time.Now()
-	r := &read{end: make(chan struct{})}
+	r := &read{end: make(chan struct{}), tell: req.Progress}
 	k := c.begin(to, r)
 	defer c.forget(k)
 	st := xmpp.Stanza{Kind: xmpp.IQ, Type: xmpp.Get, To: to, Payload: req.payload(k.seq)}
@@ -263,6 +268,9 @@ func (c *Client) take(r *read, el exi.Cursor, name string) {
 	switch name {
 	case "fields":
 		r.res.Fields = appendFields(r.res.Fields, el)
+		if n := len(r.res.Fields); r.tell != nil && n > 0 {
+			r.tell(n, r.res.Fields[n-1].Time)
+		}
 	case "failure":
 		r.res.Failures = appendFailures(r.res.Failures, el)
 	case "done":
