@@ -42,6 +42,7 @@ func commands() []command {
 		{"audit", gw, "show who switched what, and whether that record is whole", daemon.Audit},
 		{"pair", gw, "show the gateway's claim code, as a QR code and on labels", pairing.Pair},
 		{"override", gw, "take an output over at the machine, and give it back", daemon.Override},
+		{"decommission", gw, "make the gateway a new one, without owner and data", daemon.Decommission},
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
@@ -113,7 +114,7 @@ func help(env *cli.Env) {
 			group = c.group
 			b.WriteString("\n" + group + ":\n")
 		}
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+		fmt.Fprintf(&b, "  %-12s %s\n", c.name, c.summary)
 	}
 	b.WriteString("\npostern COMMAND --help explains a command.\n")
 	fmt.Fprint(env.Stdout, b.String())

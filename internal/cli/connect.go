@@ -203,9 +203,9 @@ func (c *conn) find(ctx context.Context, a Account, j jid.JID) (jid.JID, error) 
 	case errors.Is(err, thing.ErrOffline):
 		f.code, f.hint = ExitUnreachable, "start it, or give its full address if it hides its presence"
 	case errors.Is(err, thing.ErrPending):
-		f.code, f.hint = ExitTimeout, fmt.Sprintf("if it runs, its configuration must name %s as owner or friend", own.Bare())
+		f.code, f.hint = ExitTimeout, fmt.Sprintf("if it runs, its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	case errors.Is(err, thing.ErrRefused):
-		f.code, f.hint = ExitDenied, fmt.Sprintf("its configuration must name %s as owner or friend", own.Bare())
+		f.code, f.hint = ExitDenied, fmt.Sprintf("its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	default:
 		return jid.JID{}, c.refusal(a, j, err)
 	}
@@ -248,7 +248,7 @@ func stanzaCode(cond xmpp.Condition, a Account) (code int, hint string) {
 	switch cond {
 	case xmpp.Forbidden, xmpp.NotAllowed, xmpp.NotAuthorized, xmpp.SubscriptionRequired, xmpp.RegistrationRequired:
 		own, _ := a.address()
-		return ExitDenied, fmt.Sprintf("the configuration of the thing must allow it to %s", own.Bare())
+		return ExitDenied, fmt.Sprintf("its owner must allow it to %s: by postern approve or rules, or in its configuration", own.Bare())
 	case xmpp.ServiceUnavailable, xmpp.RecipientUnavailable, xmpp.RemoteServerNotFound, xmpp.Gone:
 		return ExitUnreachable, "nothing at that address answers such requests; is it running, and is the address right?"
 	case xmpp.RemoteServerTimeout:

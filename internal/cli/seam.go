@@ -62,16 +62,16 @@ func Clean(s string) string { return clean(s) }
 // WriteJSON writes a document for programs.
 func WriteJSON(w io.Writer, v any) error { return writeJSON(w, v) }
 
-// Ask asks a question on the terminal that is answered by yes or no; without a
-// terminal nothing is asked and the answer is no.
-func (e *Env) Ask(question string) bool {
-	if e.OutTerminal == nil || e.ReadPassword == nil {
-		return false
+// Ask asks a question on the terminal that is answered by yes or no; asked is
+// false where there is none.
+func (e *Env) Ask(question string) (yes, asked bool) {
+	if e.ReadPassword == nil {
+		return false, false
 	}
 	fmt.Fprint(e.Stderr, question+" [y/N] ")
 	var answer string
 	_, _ = fmt.Fscanln(e.Stdin, &answer)
-	return answer == "y" || answer == "Y" || answer == "yes"
+	return answer == "y" || answer == "Y" || answer == "yes", true
 }
 
 // Table writes rows in columns, the first as their headings.

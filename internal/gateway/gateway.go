@@ -47,6 +47,8 @@ type Options struct {
 	// Socket is the path of the local door; empty: the configuration's, else
 	// local.Path("postern").
 	Socket string
+	// Former is what the state held before it was decommissioned.
+	Former []local.Held
 	// Session changes the configuration of the session. nil: nothing.
 	Session func(*xmpp.Config)
 }
@@ -69,6 +71,8 @@ type Gateway struct {
 	roster    *roster.Service
 	access    *accessSwitch
 	pairing   *pairing // nil when it is not provisioned
+	retire    sync.Once
+	retired   chan struct{} // closed when the gateway is to become a new one
 	db        *store.DB
 	history   *history.History // nil when it is switched off
 	outbox    *outbox.Outbox
@@ -97,7 +101,7 @@ type Gateway struct {
 // when it returns. It does not touch the network. After an error nothing is
 // left open.
 func New(ctx context.Context, opt Options) (*Gateway, error) {
-	g := &Gateway{opt: opt, log: opt.Logger, started: time.Now(), cfg: opt.Config, live: live.New()}
+	g := &Gateway{opt: opt, log: opt.Logger, started: time.Now(), retired: make(chan struct{}), cfg: opt.Config, live: live.New()}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
@@ -222,6 +226,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"computed fields", g.computed.Run},
 		{"concentrator", g.concentrator.Run},
 		{"provisioning", g.runPairing},
+		{"decommissioning", g.waitRetired},
 		{"schedules", g.schedules.Run},
 		{"audit", g.audit.Run},
 	}
@@ -319,6 +324,7 @@ func (g *Gateway) doorHandlers() map[string]local.Handler {
 		"POST /v1/override": g.overrideDoor,
 	}
 	maps.Copy(h, g.scheduleHandlers())
+	maps.Copy(h, g.decommissionHandlers())
 	return h
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"postern/internal/cli"
@@ -100,6 +101,8 @@ func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func
 	log.Info("starting", "version", Version(), "config", cfg.File, "nodes", len(cfg.Nodes), "memory_limit", fmt.Sprintf("%d MiB", limit>>20))
 	ctx, cancel := context.WithCancel(ctx)
 	manager := systemd.New(env.Getenv)
+	var now atomic.Pointer[gateway.Gateway]
+	now.Store(g)
 	hups := make(chan os.Signal, 1)
 	signal.Notify(hups, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -109,15 +112,21 @@ func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func
 			select {
 			case <-hups:
 				_ = manager.Reloading() // logged by attend if it is not there at all
-				reload(ctx, g, load, log)
+				reload(ctx, now.Load(), load, log)
 				_ = manager.Ready()
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	leave := attend(ctx, env, log, g.Alive)
+	leave := attend(ctx, env, log, func() error { return now.Load().Alive() })
 	err = g.Run(ctx)
+	for errors.Is(err, gateway.ErrDecommissioned) && ctx.Err() == nil {
+		if g, err = renew(ctx, load, socket, log); err == nil {
+			now.Store(g)
+			err = g.Run(ctx)
+		}
+	}
 	leave()
 	cancel()
 	<-done

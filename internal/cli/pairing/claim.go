@@ -77,7 +77,7 @@ func claim(ctx context.Context, env *cli.Env, args []string) error {
 	name := what(got.JID.Bare().String(), got.Ref.String())
 	return d.said(o.json, map[string]any{"thing": got.JID.Bare().String(), "node": got.Ref.ID, "source": got.Source,
 		"private": got.Private, "registry": d.Addr.String()},
-		"%s is yours.\n  postern read %s          reads it\n  postern rules add %s WHO read    lets somebody else", cli.Clean(name), got.JID.Bare(), got.JID.Bare())
+		"%s is yours.\n  postern read %s\n  postern rules add %s WHO read   lets somebody else read it", cli.Clean(name), got.JID.Bare(), got.JID.Bare())
 }
 
 // readCode gets the claim code that an argument is, or leads to.

@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/node"
 	"postern/provisioning"
+	"postern/xmpp"
 )
 
 const rulesHelp = `Usage: postern rules [list] [THING] [flags]
@@ -225,12 +226,16 @@ func (o *ruleOptions) list(ctx context.Context, env *cli.Env, rest []string) err
 		return cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "rules": list})
 	}
 	if len(all.Rules) == 0 {
-		fmt.Fprintln(env.Stderr, "There are no rules: only the owner may do anything. postern rules add makes one.")
+		fmt.Fprintln(env.Stderr, "There are no rules: only the owner may do anything, and whom the thing's configuration names.")
 		return nil
 	}
 	rows := [][]string{{"NUMBER", "THING", "WHO", "MAY", "WHAT", "UNTIL"}}
 	for _, r := range all.Rules {
-		rows = append(rows, []string{r.ID, r.Device.String(), r.Subject, verbText(r), scopeText(r.Nodes, r.Names, r.Types), untilText(r)})
+		scope := scopeText(r.Nodes, r.Names, r.Types)
+		if r.Action == provisioning.ActionFriend {
+			scope = "-"
+		}
+		rows = append(rows, []string{r.ID, r.Device.String(), r.Subject, verbText(r), scope, untilText(r)})
 	}
 	return env.Table(env.Stdout, rows)
 }
@@ -367,6 +372,9 @@ func (o *ruleOptions) remove(ctx context.Context, env *cli.Env, rest []string) e
 	defer d.op.Close()
 	for _, id := range rest {
 		if err := d.DropRule(d.ctx, id); err != nil {
+			if errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
+				return cli.Fail(cli.ExitFailure, "postern rules lists those there are", fmt.Errorf("there is no rule %s of yours", cli.Clean(id)))
+			}
 			return d.refused(err, "rule "+id)
 		}
 		if !o.json {
