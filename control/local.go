@@ -41,6 +41,13 @@ func (s *Service) Do(ctx context.Context, c Command) (Result, error) {
 // commands under way: what these have not written yet, they do not write any
 // more. Devices are written side by side, each within its own time.
 func (s *Service) Safe(ctx context.Context, reason string) error {
+	return s.SafeBut(ctx, reason, nil)
+}
+
+// SafeBut is Safe for all outputs but those that stay as they are: such as are
+// held across a restart. No command moves those either, unless it comes
+// afterwards. stays nil stands for none.
+func (s *Service) SafeBut(ctx context.Context, reason string, stays func(Output) bool) error {
 	s.epoch.Add(1)
 	st := s.state.Load()
 	byDevice := make(map[string][]write)
@@ -48,7 +55,7 @@ func (s *Service) Safe(ctx context.Context, reason string) error {
 	for _, n := range st.tree.Nodes() {
 		for i := range n.Parameters {
 			p := &n.Parameters[i]
-			if p.Safe.Kind() == drivers.KindNone {
+			if p.Safe.Kind() == drivers.KindNone || stays != nil && stays(Output{n.Ref, p.Name}) {
 				continue
 			}
 			if !slices.Contains(order, n.Device) {

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"time"
 
+	"postern/drivers"
 	"postern/internal/node"
 )
 
@@ -106,6 +107,22 @@ func (s *Service) rulesOf(st *state, o *OutputStatus, n *node.Node, p *node.Para
 	if fault != nil {
 		o.Interlock = fault.Text
 	}
+}
+
+// Resume tells the service of an output that a former process of the gateway
+// set and that has stayed as it was: its value, since when it is on or off, and
+// who set it. Rules count from there.
+func (s *Service) Resume(o Output, v drivers.Value, since time.Time, by Origin, from string) {
+	st := s.state.Load()
+	n := st.tree.Node(o.Node)
+	if n == nil || n.Parameter(o.Parameter) == nil {
+		return
+	}
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	os := s.stateOf(o)
+	os.wrote(n.Parameter(o.Parameter), v, since)
+	os.by = holder{by, from}
 }
 
 // waiting returns how long each output still waits for the second step of a

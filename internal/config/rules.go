@@ -19,6 +19,7 @@ type Rules struct {
 	SensorLost time.Duration `yaml:"sensor_lost" default:"10s" min:"1s" max:"1h" doc:"how long a value that an interlock needs may be missing before the output is made safe"`
 	Confirm    string        `yaml:"confirm" default:"no" oneof:"no|yes|two-persons" doc:"switching it on from afar takes a second step with a code; with two-persons from another account"`
 	Override   *Override     `yaml:"override,omitempty" doc:"a switch at the machine that takes it over from commands and schedules"`
+	Restart    string        `yaml:"restart" default:"safe" oneof:"safe|hold" doc:"what it does when the gateway is restarted: it goes to its safe state, or stays as it is; hold needs systemd, which keeps the line meanwhile"`
 	LinkLost   time.Duration `yaml:"link_lost,omitempty" max:"720h" doc:"how long the server may be out of reach before the output is made safe"`
 }
 
@@ -54,12 +55,15 @@ func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable []strin
 		return
 	}
 	safe := reflect.Indirect(reflect.ValueOf(nd.Config)).FieldByName("Safe").IsValid()
+	line := reflect.Indirect(reflect.ValueOf(nd.Config)).FieldByName("Line").IsValid()
 	for _, k := range rules.keys {
 		r := nd.Rules[k.text]
 		at := join(path, "rules."+k.text)
 		switch {
 		case slices.Contains(writable, k.text) && !safe && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
 			l.add(k, at, "max_on, link_lost and interlocks need a safe state, which "+nd.Kind+" does not have", "leave them out")
+		case slices.Contains(writable, k.text) && r.Restart == "hold" && !(safe && line):
+			l.add(k, at, "restart: hold is for outputs on a GPIO line, which "+nd.Kind+" is not", "leave it out")
 		case r.MaxOn > 0 && r.MaxOn < r.MinOn:
 			l.add(k, at, "max_on is shorter than min_on", "change one of the two")
 		case slices.Contains(writable, k.text):

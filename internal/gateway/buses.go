@@ -44,6 +44,7 @@ func directI2C(name string) bool {
 type plant struct {
 	log *slog.Logger
 	place
+	held *holder // lines that outlive the process
 
 	mu     sync.Mutex
 	named  map[string]config.Bus
@@ -58,7 +59,7 @@ type masters struct {
 }
 
 func newPlant(log *slog.Logger) *plant {
-	return &plant{log: log, place: thisPlace(), i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
+	return &plant{log: log, place: thisPlace(), held: newHolder(log, nil, nil), i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
 }
 
 // use replaces the names of buses. Lines that changed are closed: their
@@ -121,7 +122,7 @@ func (p *plant) gpioLine(name string) (gpio.Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gpio.Open(name)
+	return p.held.line(name, false, gpio.Low)
 }
 
 func (p *plant) modbusLine(name string, _ byte, _ func() *modbus.Image) (*modbus.Client, func() error, error) {

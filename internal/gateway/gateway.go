@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"postern/internal/node"
 	"postern/internal/outbox"
 	"postern/internal/store"
+	"postern/internal/systemd"
 	"postern/sensors"
 	"postern/sensors/computed"
 	"postern/sensors/events"
@@ -49,6 +51,14 @@ type Options struct {
 	Socket string
 	// Former is what the state held before it was decommissioned.
 	Former []local.Held
+	// Manager is the service manager, and Inherited the descriptors that it
+	// handed over (systemd.Inherited), for outputs that are held across a
+	// restart; both may be nil.
+	Manager   *systemd.Notifier
+	Inherited map[string][]*os.File
+	// open and adopt replace the kernel's lines in tests.
+	open  func(line string) (gpio.Line, error)
+	adopt func(line string, f *os.File) (gpio.Line, error)
 	// Session changes the configuration of the session. nil: nothing.
 	Session func(*xmpp.Config)
 }
@@ -112,6 +122,10 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.hw = newHardware(g.log)
+	g.hw.plant.held = newHolder(g.log.With("part", "hold"), opt.Manager, opt.Inherited)
+	if opt.open != nil {
+		g.hw.plant.held.open, g.hw.plant.held.adopt = opt.open, opt.adopt
+	}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.hw.closeAll(), g.closeStore(), g.door.Close())
 	}
@@ -136,6 +150,7 @@ func (g *Gateway) build(ctx context.Context) error {
 			return err
 		}
 	}
+	g.hw.plant.held.release()
 	dir, err := StateDirectory(g.cfg.State.Directory, "postern")
 	if err != nil {
 		return err
@@ -183,7 +198,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err := g.openSchedules(); err != nil {
 		return err
 	}
-	if err := g.control.Safe(ctx, "start"); err != nil {
+	if err := g.control.SafeBut(ctx, "start", g.resumeHeld()); err != nil {
 		g.log.Error("an output may not be in its safe state", "err", err)
 	}
 	if err := g.openConcentrator(t, mux); err != nil {
@@ -245,6 +260,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
+	g.leaveHeld()
 	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.outbox.Flush(), g.audit.Flush(), g.closeStore())
 }
 
@@ -274,7 +290,7 @@ func (g *Gateway) runControl(ctx context.Context) error {
 	err := g.control.Run(ctx)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
 	defer cancel()
-	if e := g.control.Safe(grace, "stop"); e != nil {
+	if e := g.control.SafeBut(grace, "stop", g.stays); e != nil {
 		g.log.Error("an output may not be in its safe state", "err", e)
 	}
 	return err

@@ -41,7 +41,8 @@ type opened struct {
 type fingerprint struct {
 	kind, bus string
 	simulated bool
-	config    any // the configuration struct, compared deeply
+	hold      bool // it outlives the process
+	config    any  // the configuration struct, compared deeply
 	busConfig any
 }
 
@@ -56,7 +57,8 @@ func simulated(cfg *config.Config, n *config.Node, k kind) bool {
 }
 
 func printOf(cfg *config.Config, n *config.Node, k kind) fingerprint {
-	return fingerprint{kind: n.Kind, bus: n.Bus, simulated: simulated(cfg, n, k), config: n.Config, busConfig: cfg.Buses[n.Bus].Config}
+	_, _, hold := heldOutput(n)
+	return fingerprint{kind: n.Kind, bus: n.Bus, simulated: simulated(cfg, n, k), hold: hold, config: n.Config, busConfig: cfg.Buses[n.Bus].Config}
 }
 
 // open opens the device of a node. A device that cannot be opened now is tried
@@ -75,6 +77,9 @@ func (h *hardware) open(ctx context.Context, cfg *config.Config, n *config.Node)
 		d.bus = k.Bus + " " + n.Bus // the bus 1 of one type is not that of another
 	}
 	var e env = h.plant
+	if c, _, hold := heldOutput(n); hold {
+		e = holdEnv{h.plant, safeLevel(c)}
+	}
 	if d.simulated {
 		e = h.bench
 	}

@@ -46,7 +46,7 @@ func kinds() []kind {
 		spiChip("max31865", "Maxim MAX31865: platinum thermometer Pt100, Pt1000", max31865.Open, max31865.Simulate),
 		line("contact", "door contact, button or pulse output on a GPIO line", gpio.OpenContact),
 		line("pulse", "pulse output on a GPIO line: energy, water, flow meter", gpio.OpenPulse),
-		line("relay", "relay or other output on a GPIO line", gpio.OpenRelay),
+		line("relay", "relay or other output on a GPIO line", openRelay),
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
 		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),

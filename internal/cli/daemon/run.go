@@ -94,13 +94,16 @@ func printable2(s string) string {
 func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func() (*config.Config, error), socket string) error {
 	log := newLogger(env, cfg.Log)
 	limit := gateway.LimitMemory()
-	g, err := gateway.New(ctx, gateway.Options{Config: cfg, Version: Version(), Logger: log, Socket: socket})
+	manager := systemd.New(env.Getenv)
+	g, err := gateway.New(ctx, gateway.Options{
+		Config: cfg, Version: Version(), Logger: log, Socket: socket,
+		Manager: manager, Inherited: systemd.Inherited(env.Getenv, os.Unsetenv),
+	})
 	if err != nil {
 		return err
 	}
 	log.Info("starting", "version", Version(), "config", cfg.File, "nodes", len(cfg.Nodes), "memory_limit", fmt.Sprintf("%d MiB", limit>>20))
 	ctx, cancel := context.WithCancel(ctx)
-	manager := systemd.New(env.Getenv)
 	var now atomic.Pointer[gateway.Gateway]
 	now.Store(g)
 	hups := make(chan os.Signal, 1)
