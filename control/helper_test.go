@@ -255,6 +255,7 @@ type rig struct {
 	books   *books
 	stop    func()
 	devices map[string]Device
+	before  map[string]bool // what r1 and r2 were before the last step of a model test
 }
 
 func relay(id string) node.Node {

@@ -14,7 +14,7 @@ import (
 func (g *Gateway) openConcentrator(t *node.Tree, mux *xmpp.Mux) error {
 	var err error
 	g.concentrator, err = concentrator.New(concentrator.Config{
-		Tree: t, Access: g.access, Sender: g.session, Info: g.nodeInfo, Logger: g.log.With("part", "concentrator"),
+		Tree: t, Access: g.decides(), Sender: g.session, Info: g.nodeInfo, Logger: g.log.With("part", "concentrator"),
 	})
 	if err != nil {
 		return err
