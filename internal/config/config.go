@@ -14,6 +14,7 @@ type Config struct {
 	Provisioning Provisioning   `yaml:"provisioning,omitempty" doc:"pairing with an owner, and asking a provisioning server; neither unless it is switched on"`
 	Simulate     bool           `yaml:"simulate" default:"false" doc:"simulate all hardware that can be simulated, to try this file on another machine"`
 	LegacyPeers  bool           `yaml:"legacy_peers" default:"true" doc:"add the error elements that older clients understand to XML streams"`
+	Board        Board          `yaml:"board,omitempty" doc:"lamp, button and watchdog of the board, for the gateway itself"`
 	State        State          `yaml:"state,omitempty" doc:"where the gateway keeps what must survive a restart"`
 	History      History        `yaml:"history,omitempty" doc:"what is kept of the past"`
 	Subscribers  []Subscriber   `yaml:"subscribers,omitempty" doc:"accounts that get readings as they come, and later what they missed; others can subscribe by themselves"`

@@ -155,6 +155,11 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if done, err := carryOutReset(dir); err != nil {
+		return err
+	} else if done {
+		g.log.Warn("factory reset: the state was removed", "directory", dir)
+	}
 	if g.db, err = OpenStore(ctx, dir, g.log.With("part", "store")); err != nil {
 		return err
 	}
@@ -244,6 +249,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"decommissioning", g.waitRetired},
 		{"schedules", g.schedules.Run},
 		{"audit", g.audit.Run},
+		{"panel", newPanel(g).run},
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

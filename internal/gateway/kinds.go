@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"postern/board"
 	"postern/drivers/ads1115"
 	"postern/drivers/aht20"
 	"postern/drivers/ascii"
@@ -54,6 +55,7 @@ func kinds() []kind {
 		kernelClass("iio", "converter or sensor that the kernel drives (IIO)", iio.Open),
 		machine("pwm", "PWM output of the board: fan, dimmer, valve", pwm.Open),
 		branch("group", "no device: a node that others are part of, read together"),
+		machine("board", "this board: supply, heat, clock, what started it", board.Open),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),
 	}
 }

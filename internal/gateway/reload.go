@@ -21,7 +21,7 @@ const applyTimeout = 10 * time.Second
 // successors open. When the new configuration cannot be run, the old one is
 // put back and the error returned.
 //
-// Changes of account, server, local, provisioning, state, history and log take
+// Changes of account, server, local, board, provisioning, state, history and log take
 // a restart; they are refused, so that nobody believes they were in force.
 func (g *Gateway) Reload(ctx context.Context, cfg *config.Config) error {
 	g.reloading.Lock()
@@ -54,7 +54,7 @@ func needRestart(a, b *config.Config) []string {
 		name string
 		a, b any
 	}{
-		{"account", a.Account, b.Account}, {"server", a.Server, b.Server}, {"local", a.Local, b.Local},
+		{"account", a.Account, b.Account}, {"server", a.Server, b.Server}, {"local", a.Local, b.Local}, {"board", a.Board, b.Board},
 		{"provisioning", a.Provisioning, b.Provisioning}, {"state", a.State, b.State}, {"history", a.History, b.History}, {"subscribers", a.Subscribers, b.Subscribers}, {"log", a.Log, b.Log},
 	} {
 		if !reflect.DeepEqual(s.a, s.b) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern/board"
 )
 
 // ThisMachine is the machine that the command runs on, looked at for the
@@ -22,9 +24,10 @@ func ThisMachine(name string) (*Machine, error) {
 	if unix.Uname(&un) == nil {
 		release = unix.ByteSliceToString(un.Release[:])
 	}
+	root := os.DirFS("/")
 	return &Machine{
-		Root: os.DirFS("/"), User: u, Release: release, Now: time.Now,
-		Synchronised: synchronised, Space: space, FastCommit: fastCommit,
+		Root: root, User: u, Release: release, Now: time.Now,
+		Synchronised: func() (bool, error) { return board.ClockSynchronised(root) }, Space: space, FastCommit: fastCommit,
 	}, nil
 }
 
@@ -62,17 +65,6 @@ func groupName(gid uint32) string {
 		return g.Name
 	}
 	return id
-}
-
-// synchronised asks the kernel (adjtimex(2)): a time service clears the state
-// "unsynchronised".
-func synchronised() (bool, error) {
-	var tx unix.Timex
-	state, err := unix.Adjtimex(&tx)
-	if err != nil {
-		return false, err
-	}
-	return state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0, nil
 }
 
 func space(dir string) (Space, error) {

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/board"
+	"postern/control"
+	"postern/drivers/gpio"
+	"postern/internal/config"
+	"postern/xmpp"
+)
+
+// bowl counts how often a watchdog was fed.
+type bowl struct {
+	mu     sync.Mutex
+	fed    int
+	closed bool
+}
+
+func (b *bowl) Feed() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fed++
+	return nil
+}
+func (b *bowl) Time() time.Duration { return 40 * time.Second }
+func (b *bowl) Close() error        { b.closed = true; return nil }
+func (b *bowl) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fed
+}
+
+func panelOf(t *testing.T, cfg config.Board) *panel {
+	t.Helper()
+	g := &Gateway{log: slog.New(slog.DiscardHandler), control: new(control.Service), cfg: &config.Config{Board: cfg}, hw: newHardware(slog.New(slog.DiscardHandler))}
+	g.cfg.State.Directory = t.TempDir()
+	return newPanel(g)
+}
+
+func TestWatchdogIsFedOnlyWhileTheGatewayCanAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := panelOf(t, config.Board{Watchdog: "/dev/watchdog0", WatchdogTime: time.Minute})
+		b := &bowl{}
+		var hangs atomic.Bool
+		p.alive = func() error {
+			if hangs.Load() {
+				return errors.New("hangs")
+			}
+			return nil
+		}
+		p.openWatchdog = func(path string, d time.Duration) (dog, error) {
+			if path != "/dev/watchdog0" || d != time.Minute {
+				t.Errorf("%s %v", path, d)
+			}
+			return b, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.run(ctx) }()
+		time.Sleep(101 * time.Second)
+		if n := b.count(); n != 10 { // a quarter of its time
+			t.Errorf("fed %d times in 101 s", n)
+		}
+		hangs.Store(true)
+		time.Sleep(5 * time.Minute)
+		if n := b.count(); n != 10 {
+			t.Errorf("fed %d times although the gateway hangs", n)
+		}
+		hangs.Store(false)
+		time.Sleep(time.Minute)
+		if n := b.count(); n <= 10 {
+			t.Error("not fed any more")
+		}
+		cancel()
+		if err := <-done; err != nil || !b.closed {
+			t.Errorf("%v, closed %v", err, b.closed)
+		}
+	})
+}
+
+func TestMissingPartsHoldNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := panelOf(t, config.Board{Watchdog: "/dev/w", Lamp: "ACT", Button: "chip:1", WatchdogTime: time.Minute})
+		tries := 0
+		gone := errors.New("not there")
+		p.openWatchdog = func(string, time.Duration) (dog, error) { tries++; return nil, gone }
+		p.openLamp = func(string) (board.Lamp, error) { return nil, gone }
+		p.openLine = func(string) (gpio.Line, error) { return nil, gone }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.run(ctx) }()
+		time.Sleep(5*time.Minute + time.Second)
+		if tries != 6 {
+			t.Errorf("%d tries in five minutes", tries)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFactoryReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := panelOf(t, config.Board{Button: "chip:1"})
+		dir := p.g.cfg.State.Directory
+		line := gpio.NewSimLine("chip:1")
+		line.Drive(gpio.High)
+		p.openLine = func(string) (gpio.Line, error) { return line, nil }
+		for _, f := range []string{"postern.db", "postern.db.damaged", "other"} {
+			if err := os.WriteFile(filepath.Join(dir, f), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done := make(chan error, 1)
+		go func() { done <- p.run(t.Context()) }()
+		time.Sleep(time.Second)
+		line.Drive(gpio.Low)
+		time.Sleep(9 * time.Second)
+		line.Drive(gpio.High) // not long enough
+		time.Sleep(time.Second)
+		if done, err := carryOutReset(dir); done || err != nil {
+			t.Errorf("nine seconds reset it: %v %v", done, err)
+		}
+		line.Drive(gpio.Low)
+		if err := <-done; !errors.Is(err, ErrReset) {
+			t.Errorf("the gateway goes on: %v", err)
+		}
+		// The next start.
+		if done, err := carryOutReset(dir); !done || err != nil {
+			t.Errorf("%v %v", done, err)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 1 || left[0].Name() != "other" {
+			t.Errorf("left %v, %v", left, err)
+		}
+		if done, err := carryOutReset(dir); done || err != nil {
+			t.Errorf("a second time: %v %v", done, err)
+		}
+	})
+}
+
+// told keeps the last thing that a lamp was told.
+type told struct{ set chan bool }
+
+func (l told) Set(on bool) error { l.set <- on; return nil }
+func (l told) Close() error      { return nil }
+
+func TestLampFollowsTheGateway(t *testing.T) {
+	r := newRig(t, basicConfig)
+	p := newPanel(r.Gateway)
+	// "ok" needs the session and every device, which the rig has.
+	deadline := time.Now().Add(10 * time.Second)
+	for p.signal(time.Now().Add(time.Hour)) != board.Online {
+		if time.Now().After(deadline) {
+			t.Fatalf("signal %s, phase %s, problems %q", p.signal(time.Now()), r.session.State().Phase, r.Status().Problems)
+		}
+		p.faultAt = time.Time{}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.show(time.Minute)
+	if s := p.signal(time.Now()); s != board.Identify {
+		t.Errorf("after the button %s", s)
+	}
+	p.show(0)
+	p.fault, p.faultAt = true, time.Now()
+	if s := p.signal(time.Now()); s != board.Fault {
+		t.Errorf("with a fault %s", s)
+	}
+	p.fault = false
+	r.stop()
+	if st := r.session.State().Phase; st != xmpp.Online {
+		if s := p.signal(time.Now()); s != board.Buffering {
+			t.Errorf("in phase %s: %s", st, s)
+		}
+	}
+}
+
+func TestLampIsDrivenByRun(t *testing.T) {
+	p := panelOf(t, config.Board{Lamp: "ACT"})
+	r := newRig(t, basicConfig)
+	p.g = r.Gateway
+	lamp := told{make(chan bool, 100)}
+	p.openLamp = func(name string) (board.Lamp, error) { return lamp, nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.run(ctx) }()
+	seen := []bool{<-lamp.set}
+	for !slices.Contains(seen, true) {
+		seen = append(seen, <-lamp.set)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
