@@ -176,7 +176,7 @@ func (p *panel) runLamp(ctx context.Context) error {
 const (
 	identifyTime = time.Minute
 	faultEvery   = 10 * time.Second // a fault is looked for no more often
-	bootTime     = time.Minute      // a gateway that never was online is starting for so long
+	startingTime = time.Minute      // a gateway that never was online is starting for so long
 )
 
 // signal is what the lamp shows now.
@@ -207,7 +207,7 @@ func (p *panel) signal(now time.Time) board.Signal {
 		return board.Claimable
 	case st.Phase == xmpp.Online:
 		return board.Online
-	case p.g.session.Stats().Connects == 0 && now.Sub(p.g.started) < bootTime:
+	case p.g.session.Stats().Connects == 0 && now.Sub(p.g.started) < startingTime:
 		return board.Booting
 	}
 	return board.Buffering
