@@ -38,6 +38,7 @@ func commands() []command {
 		{"schema", gw, "print the JSON Schema, an example configuration, the hardware table", daemon.Schema},
 		{"status", gw, "show how the gateway or hub on this machine is", daemon.Status},
 		{"explain", gw, "tell why a node reads as it does", daemon.Explain},
+		{"outputs", gw, "show the outputs, who holds them, and what keeps them", daemon.Outputs},
 		{"schedule", gw, "switch outputs by the calendar", daemon.Schedule},
 		{"audit", gw, "show who switched what, and whether that record is whole", daemon.Audit},
 		{"pair", gw, "show the gateway's claim code, as a QR code and on labels", pairing.Pair},

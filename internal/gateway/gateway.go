@@ -266,7 +266,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil // asked to stop
 	}
-	g.leaveHeld()
+	if err == nil { // stopped in good order, and for nobody else than the next start
+		g.leaveHeld()
+	}
 	return errors.Join(err, g.hw.closeAll(), g.endHistory(), g.outbox.Flush(), g.audit.Flush(), g.closeStore())
 }
 
@@ -344,6 +346,7 @@ func (g *Gateway) doorHandlers() map[string]local.Handler {
 		"POST /v1/pairing":  g.pairingDoor,
 		"POST /v1/audit":    g.auditDoor,
 		"POST /v1/override": g.overrideDoor,
+		"GET /v1/outputs":   g.outputsDoor,
 	}
 	maps.Copy(h, g.scheduleHandlers())
 	maps.Copy(h, g.decommissionHandlers())

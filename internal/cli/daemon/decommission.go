@@ -15,6 +15,7 @@ import (
 	"postern/internal/gateway"
 	"postern/internal/local"
 	"postern/internal/store"
+	"postern/internal/systemd"
 )
 
 const decommissionHelp = `Usage: postern decommission [--yes] [--force] [options]
@@ -226,7 +227,7 @@ It is a new gateway now: postern pair shows its claim code.
 
 // renew empties the state of a gateway that was decommissioned and starts it
 // as a new one.
-func renew(ctx context.Context, load func() (*config.Config, error), socket string, log *slog.Logger) (*gateway.Gateway, error) {
+func renew(ctx context.Context, load func() (*config.Config, error), socket string, manager *systemd.Notifier, log *slog.Logger) (*gateway.Gateway, error) {
 	cfg, err := load()
 	if err != nil {
 		return nil, err
@@ -240,5 +241,5 @@ func renew(ctx context.Context, load func() (*config.Config, error), socket stri
 		return nil, err
 	}
 	log.Warn("the state was removed", "file", path, "parts", len(held), "aside", aside)
-	return gateway.New(ctx, gateway.Options{Config: cfg, Version: Version(), Logger: log, Socket: socket, Former: heldOf(held)})
+	return gateway.New(ctx, gateway.Options{Config: cfg, Version: Version(), Logger: log, Socket: socket, Manager: manager, Former: heldOf(held)})
 }

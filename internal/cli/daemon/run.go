@@ -125,7 +125,7 @@ func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func
 	leave := attend(ctx, env, log, func() error { return now.Load().Alive() })
 	err = g.Run(ctx)
 	for errors.Is(err, gateway.ErrDecommissioned) && ctx.Err() == nil {
-		if g, err = renew(ctx, load, socket, log); err == nil {
+		if g, err = renew(ctx, load, socket, manager, log); err == nil {
 			now.Store(g)
 			err = g.Run(ctx)
 		}
