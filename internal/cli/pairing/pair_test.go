@@ -76,7 +76,7 @@ func TestPairShowsTheCode(t *testing.T) {
 	for want, args := range map[string][]string{
 		aCode + "\n": {"--code"},
 		aURI + "\n":  {"--code", "--uri"},
-		"4711,gateway@site.example,," + aCode + "," + aURI + "\n":                                {"--csv"},
+		"4711,gateway@site.example,," + aCode + "," + aURI + "\n":                               {"--csv"},
 		"serial,address,node,code,uri\n4711,gateway@site.example,," + aCode + "," + aURI + "\n": {"--csv", "--header"},
 	} {
 		if r := run(t, Pair, "", append(args, "--socket", s)...); r.code != 0 || r.out != want {
