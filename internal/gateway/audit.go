@@ -22,17 +22,22 @@ type auditor struct {
 	// sink is told what is recorded beside the beginning of a command; nil:
 	// nobody is.
 	sink func(audit.Record)
+	// volatile is why records are not durable: remote commands are refused then.
+	volatile error
 
 	mu   sync.Mutex
 	open map[*control.Command]uint64 // number of the record of a command under way
 }
 
-func newAuditor(trail *audit.Log, log *slog.Logger, sink func(audit.Record)) *auditor {
-	return &auditor{trail: trail, log: log, sink: sink, open: map[*control.Command]uint64{}}
+func newAuditor(trail *audit.Log, log *slog.Logger, sink func(audit.Record), volatile error) *auditor {
+	return &auditor{trail: trail, log: log, sink: sink, volatile: volatile, open: map[*control.Command]uint64{}}
 }
 
 // Begin implements control.Auditor: the record is durable when it returns nil.
 func (a *auditor) Begin(_ context.Context, c *control.Command) error {
+	if a.volatile != nil {
+		return fmt.Errorf("audit: a command needs a durable record: %w", a.volatile)
+	}
 	n, err := a.trail.Add(record(c, audit.Begun, nil))
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)

@@ -84,9 +84,12 @@ type Gateway struct {
 	retire    sync.Once
 	retired   chan struct{} // closed when the gateway is to become a new one
 	db        *store.DB
-	history   *history.History // nil when it is switched off
-	outbox    *outbox.Outbox
-	events    *events.Service
+	// volatile is why nothing outlives this run, volatileDir where its state is.
+	volatile    error
+	volatileDir string
+	history     *history.History // nil when it is switched off
+	outbox      *outbox.Outbox
+	events      *events.Service
 	// capabilities are what clients can do.
 	capabilities disco.Cache
 	// computed calculates fields from others.
@@ -160,7 +163,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	} else if done {
 		g.log.Warn("factory reset: the state was removed", "directory", dir)
 	}
-	if g.db, err = OpenStore(ctx, dir, g.log.With("part", "store")); err != nil {
+	if err := g.openState(ctx, dir); err != nil {
 		return err
 	}
 	t, err := tree(g.cfg, g.hw)
@@ -195,7 +198,7 @@ func (g *Gateway) build(ctx context.Context) error {
 	g.control, err = control.New(control.Config{
 		Setup: g.controlSetup(g.cfg, t), Live: g.live, Sender: g.session,
 		Logger:    g.log.With("part", "control"),
-		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.audit, g.log.With("part", "audit"), g.tellCommand),
+		ClockSane: clockSane, Location: g.cfg.Site.Location(), Auditor: newAuditor(g.audit, g.log.With("part", "audit"), g.tellCommand, g.volatile),
 	})
 	if err != nil {
 		return err
@@ -289,7 +292,11 @@ func (g *Gateway) closeStore() error {
 	if g.db == nil {
 		return nil
 	}
-	return g.db.Close()
+	err := g.db.Close()
+	if g.volatileDir != "" {
+		err = errors.Join(err, os.RemoveAll(g.volatileDir))
+	}
+	return err
 }
 
 // runControl runs the control room and leaves the outputs safe when it ends:

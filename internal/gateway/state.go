@@ -39,7 +39,7 @@ func StateDirectory(given, name string) (string, error) {
 // are saved first.
 func OpenStore(ctx context.Context, dir string, log *slog.Logger, first ...string) (*store.DB, error) {
 	order := slices.Concat(first, []string{"provisioning.claim", "provisioning.trusted", "provisioning.tokens", "accounts", "schedules"},
-		audit.Buckets(), []string{"computed", "outbox", "history"})
+		audit.Buckets(), []string{"computed", "events", "outbox-subscribers", "outbox-run", "outbox", "history"})
 	o := store.Options{Logger: log, Order: order}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == "postern" {
 		o.Check = store.ChildCheck(exe, "store", "check")

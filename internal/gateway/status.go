@@ -55,6 +55,9 @@ func (g *Gateway) Status() local.Status {
 	}
 	s.Gateway = gw
 	s.Problems = problems(gw)
+	if g.volatile != nil {
+		s.Problems = append(s.Problems, g.volatile.Error()+"; nothing outlives this run and commands are refused: make it writable and restart")
+	}
 	s.Healthy = len(s.Problems) == 0
 	return s
 }

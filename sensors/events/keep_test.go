@@ -69,6 +69,27 @@ func TestKept(t *testing.T) {
 	})
 }
 
+// One who comes only for a moment gets what it missed once.
+func TestComesForAMoment(t *testing.T) {
+	test(t, func(r *rig) {
+		r.subscribe("momentary='true'", "<node nodeId='room'/>"+keep)
+		r.put(room, "temp", temp(0))
+		n := 1
+		for range 5 {
+			r.present(false)
+			for range 10 {
+				r.put(room, "temp", temp(int64(n)))
+				n++
+			}
+			r.present(true)
+		}
+		_, past := values(r.events())
+		if !slices.Equal(past, count(1, n)) {
+			t.Error(past)
+		}
+	})
+}
+
 // An alarm is committed at once and comes by itself, and not again with the
 // past.
 func TestAlarmsOfWhoIsAway(t *testing.T) {

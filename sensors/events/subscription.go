@@ -165,6 +165,8 @@ func (s *subscription) take(k fieldKey, end int64) (runs [][2]int64) {
 	for sp != nil && len(sp.Runs) > 0 && sp.Runs[0][0] <= end {
 		r := sp.Runs[0]
 		s.dirty = true
+		// What is taken counts as sent: a later fallBack begins behind it.
+		s.live[k] = max(s.live[k], min(r[1], end))
 		if r[1] > end {
 			sp.Runs[0][0] = end + 1
 			return append(runs, [2]int64{r[0], end})

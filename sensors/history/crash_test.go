@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 // is used, as postern store check is for the gateway.
 const checkArgument = "check-the-store"
 
+// long is how long the victim's readings are kept: many kills make many.
+const long = 10_000 * day
+
 // victim goes on measuring where the store ends, says what it measured and
 // what it has committed, until it is killed.
 func victim(path string) error {
@@ -57,7 +60,7 @@ func victim(path string) error {
 		return err
 	}
 	c := &clock{}
-	h, err := Open(Config{DB: db, Now: c.now, Location: time.UTC})
+	h, err := Open(Config{DB: db, Now: c.now, Location: time.UTC, Raw: long})
 	if err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func intact(t *testing.T, path string) int {
 	}
 	defer db.Close()
 	c := &clock{begin}
-	h := open(t, db, c, nil)
+	h := open(t, db, c, func(cfg *Config) { cfg.Raw = long })
 	ps := all(t, h.Raw(ref(1), "x", time.Time{}, time.Time{}))
 	for i, p := range ps {
 		if n, _ := p.Value.Int(); n != int64(i) {

@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,8 +139,12 @@ func TestWeek(t *testing.T) {
 		db := openDB(t, filepath.Join(t.TempDir(), "db"))
 		h := open(t, db, c, func(cfg *Config) { cfg.Connected = func() bool { return online }; cfg.Cap = 1 << 30 })
 		before, disk := written(t)
+		block := blockWritten(t)
 		n := newLoad(h, c, 100, -1).run(t, time.Duration(days)*day)
 		after, diskAfter := written(t)
+		if block >= 0 {
+			t.Logf("online %v: the block device got %.1f MB a day", online, float64(blockWritten(t)-block)/1e6/float64(days))
+		}
 		mb := float64(after-before) / 1e6 / float64(days)
 		st := h.Status()
 		t.Logf("online %v: %d samples; file %.2f octets each, of these readings about %.2f, roll-ups %.2f; %.1f MB a day written, write_bytes %.1f MB",
@@ -183,6 +190,30 @@ func written(t testing.TB) (calls, dirty int64) {
 		t.Fatal(err)
 	}
 	return wchar, wb
+}
+
+// blockWritten is what a block device has been given, in octets; −1 where none
+// is named. POSTERN_BLOCK is its stat file, such as /sys/block/loop0/stat, with
+// the test's TMPDIR on a file system that has the device to itself.
+func blockWritten(t testing.TB) int64 {
+	path := os.Getenv("POSTERN_BLOCK")
+	if path == "" {
+		return -1
+	}
+	syscall.Sync()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 7 {
+		t.Fatalf("%s: %q", path, b)
+	}
+	n, err := strconv.ParseInt(f[6], 10, 64) // sectors written, of 512 octets
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n * 512
 }
 
 func BenchmarkDayQuery(b *testing.B) {
