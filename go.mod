@@ -8,6 +8,7 @@ require (
 	github.com/goccy/go-yaml v1.19.2
 	github.com/klauspost/compress v1.18.0
 	github.com/makiuchi-d/gozxing v0.1.1
+	github.com/pion/mdns/v2 v2.2.2
 	github.com/prometheus/procfs v0.17.0
 	github.com/warthog618/go-gpiocdev v0.9.1
 	github.com/xdg-go/scram v1.2.0
@@ -25,6 +26,7 @@ require (
 )
 
 require (
+	github.com/pion/logging v0.2.4 // indirect
 	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
 	github.com/xdg-go/stringprep v1.0.4 // indirect
 	golang.org/x/sync v0.20.0 // indirect

@@ -69,6 +69,12 @@ func (n *negotiation) run(ctx context.Context, t Target) error {
 	if err := n.secure(ctx, t); err != nil {
 		return err
 	}
+	if f := n.s.cfg.BeforeLogin; f != nil {
+		n.step()
+		if err := f(ctx, n.conn, n.doc.Root()); err != nil {
+			return err
+		}
+	}
 	if err := n.login(ctx); err != nil {
 		return err
 	}

@@ -72,6 +72,10 @@ type Config struct {
 	// delay stamp (XEP-0203) of when it was queued. st.Elem is the message. nil:
 	// none is resent.
 	Resend func(st *Stanza, queued time.Time) bool
+	// BeforeLogin runs on the secured stream, with its features, before each
+	// login: an account may be made there (XEP-0077). It must leave the stream
+	// as it is. nil: nothing.
+	BeforeLogin func(ctx context.Context, conn Conn, features exi.Cursor) error
 	// Compress may change the representation of the stream between login and
 	// binding (XEP-0170): it reads the features, negotiates on conn, and
 	// returns true when a new stream must be opened. nil: XML.

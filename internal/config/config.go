@@ -33,6 +33,7 @@ type Account struct {
 	Password    Secret `yaml:"password,omitempty" doc:"where its password is kept; the password itself never stands in this file"`
 	Certificate string `yaml:"certificate_file,omitempty" doc:"client certificate (PEM) to log in with instead of a password" example:"/etc/postern/client.pem"`
 	Key         string `yaml:"key_file,omitempty" doc:"private key (PEM) of the client certificate" example:"/etc/postern/client.key"`
+	Register    bool   `yaml:"register" default:"false" doc:"make the account on the server at the first start, if it offers that (XEP-0077)"`
 	Resource    string `yaml:"resource" default:"postern" min:"1" max:"64" doc:"name of this connection of the account"`
 }
 
@@ -41,6 +42,8 @@ func (a Account) Validate() error {
 	switch {
 	case a.Password.IsZero() && a.Certificate == "":
 		return keyError{"password", "there is nothing to log in with", "add password: {file: /etc/postern/password}, or certificate_file and key_file"}
+	case a.Register && a.Password.IsZero():
+		return keyError{"register", "an account is made with a password", "add password: {file: /etc/postern/password}"}
 	case a.Certificate != "" && a.Key == "":
 		return keyError{"certificate_file", "the private key of the certificate is missing", "add key_file: /path"}
 	case a.Certificate == "" && a.Key != "":
@@ -57,6 +60,8 @@ type Server struct {
 	AllowPlain bool   `yaml:"allow_plain" default:"false" doc:"send the password itself (SASL PLAIN, inside TLS) to a server that offers nothing better"`
 	EXI        string `yaml:"exi" default:"auto" oneof:"auto|port|off" doc:"compress the stream by EXI (XEP-0322) where the server offers it; port first tries a dedicated EXI port"`
 	EXIPort    string `yaml:"exi_port,omitempty" format:"host:port" doc:"the dedicated EXI port, for exi: port, instead of what DNS says" example:"xmpp.site.example:15222"`
+	Local      bool   `yaml:"local" default:"true" doc:"when DNS does not know the domain, look for its server in the local network: what DHCP told, then DNS-SD"`
+	DHCPFile   string `yaml:"dhcp_file,omitempty" doc:"file in which a DHCP client keeps the options that it got, for the server's name in option 224; the leases of systemd-networkd when left out" example:"/run/dhcp-options"`
 	Resume     bool   `yaml:"resume" default:"true" doc:"continue the session after a short break of the connection (XEP-0198)"`
 }
 

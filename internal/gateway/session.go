@@ -22,7 +22,7 @@ import (
 // session. Certificates are read now, the password whenever it is needed.
 func sessionConfig(cfg *config.Config) (xmpp.Config, error) {
 	out := xmpp.Config{
-		Transport:  &tcp.Transport{},
+		Transport:  findingLocally(&tcp.Transport{}, cfg),
 		Addr:       cfg.Server.Address,
 		AllowPlain: cfg.Server.AllowPlain,
 		NoResume:   !cfg.Server.Resume,
@@ -82,6 +82,9 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c.Handler = mux
+	if g.cfg.Account.Register {
+		c.BeforeLogin = g.registration(c)
+	}
 	c.Logger = g.log.With("part", "xmpp")
 	c.OnOnline = g.online
 	c.Urgent = urgent

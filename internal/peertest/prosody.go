@@ -43,7 +43,7 @@ func (p *prosody) configure(s *Server) (err error) {
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": p.ports[0], "Direct": p.ports[1], "Log": s.LogFile,
 		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Auth": s.authentication(), "Debug": s.opt.LogDebug, "ClientCerts": s.opt.ClientCerts,
 		"Resume":     int(s.opt.ResumeTimeout.Seconds()),
-		"Components": s.opt.Components, "ComponentPort": p.ports[2], "ComponentSecret": ComponentSecret,
+		"Register": s.opt.Register, "Components": s.opt.Components, "ComponentPort": p.ports[2], "ComponentSecret": ComponentSecret,
 	})
 }
 

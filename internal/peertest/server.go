@@ -41,6 +41,8 @@ type Options struct {
 	ResumeTimeout time.Duration
 	// LogDebug writes the server's log at its most detailed level.
 	LogDebug bool
+	// Register lets clients make accounts (XEP-0077).
+	Register bool
 	// Components are domains that external components may serve (XEP-0114),
 	// with the secret ComponentSecret at Server.Component.
 	Components []string

@@ -44,6 +44,9 @@ type Config struct {
 	// disco#items of the hub's domain.
 	Components map[string]Component
 
+	// Register lets anybody who reaches the hub make an account (XEP-0077).
+	Register bool
+
 	// EXI is offered to clients (XEP-0322). nil: not.
 	EXI *compress.Server
 
@@ -83,6 +86,8 @@ type Limits struct {
 	KeepAlive          time.Duration // of silence until the client is asked; 5 min
 	Timeout            time.Duration // for the client's answer; 30 s
 	LoginTries         int           // on one connection; 5
+	Registrations      int           // of one network address in an hour; 5
+	Accounts           int           // beyond which nobody can register; 500
 	ShutdownTime       time.Duration // for saying good-bye to everybody; 500 ms
 	DirectedPresences  int           // receivers remembered for one session; 1000
 	pauseAfterFailures time.Duration
@@ -109,6 +114,8 @@ func (l Limits) withDefaults() Limits {
 	num(&l.Offline, 100)
 	num(&l.Roster, 1000)
 	num(&l.LoginTries, 5)
+	num(&l.Registrations, 5)
+	num(&l.Accounts, 500)
 	num(&l.DirectedPresences, 1000)
 	if l.Stanza == 0 {
 		l.Stanza = 64 << 10
@@ -152,6 +159,7 @@ type Hub struct {
 	conns    map[*client]struct{}
 	perAddr  map[string]int
 	stopping bool
+	made     map[string][]time.Time // when accounts were registered, by network address
 	wg       sync.WaitGroup // everything that uses the hub's state
 
 	docs sync.Pool
@@ -170,6 +178,7 @@ func New(cfg Config) (*Hub, error) {
 		resumes:  make(map[string]*session),
 		conns:    make(map[*client]struct{}),
 		perAddr:  make(map[string]int),
+		made:     make(map[string][]time.Time),
 		docs:     sync.Pool{New: func() any { return new(exi.Doc) }},
 	}
 	if h.log == nil {

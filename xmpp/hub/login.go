@@ -15,6 +15,7 @@ import (
 
 	"postern/exi"
 	"postern/xmpp"
+	"postern/xmpp/register"
 )
 
 var (
@@ -149,6 +150,12 @@ func (c *client) login() (*account, error) {
 		c.deadline(c.h.lim.Negotiation)
 		if err := c.conn.ReadElement(&d); err != nil {
 			return nil, errors.Join(err, last)
+		}
+		if r := register.Parse(d.Root()); r.Wanted && c.h.cfg.Register {
+			if err := c.register(r); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if d.Root().Name() != nameAuth {
 			return nil, notAuthorized

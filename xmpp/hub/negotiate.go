@@ -12,6 +12,7 @@ import (
 	"postern/exi"
 	"postern/xmpp"
 	"postern/xmpp/compress"
+	"postern/xmpp/register"
 	"postern/xmpp/tcp"
 )
 
@@ -40,7 +41,12 @@ func (c *client) negotiate() (*session, error) {
 	if err := c.secure(); err != nil {
 		return nil, err
 	}
-	if _, err := c.open(func(d *exi.Doc) { c.appendMechanisms(d) }); err != nil {
+	if _, err := c.open(func(d *exi.Doc) {
+		c.appendMechanisms(d)
+		if c.h.cfg.Register {
+			d.Element(register.Feature, exi.Value{})
+		}
+	}); err != nil {
 		return nil, err
 	}
 	acc, err := c.login()

@@ -34,6 +34,8 @@ Serving:
   --cert FILE         certificate (PEM) of the domain, with its chain
   --key FILE          its private key; without both the hub makes its own
                       authority, whose certificate clients then need
+  --register          let everybody who reaches the hub make an account
+  --no-announce       do not announce the hub in the local network (DNS-SD)
   --things DOMAIN     address of the thing registry and provisioning server
                       inside (things.DOMAIN); none: there is none
   --log LEVEL         debug, info, warn or error (info)
@@ -64,7 +66,7 @@ Examples:
 type hubFlags struct {
 	domain, cert, key, state, socket, log, passwordFile, things string
 	listen, listenTLS, listenEXI                                list
-	generate, asJSON                                            bool
+	generate, asJSON, register, quiet                           bool
 }
 
 // list is an option that may be given several times.
@@ -105,6 +107,8 @@ func Hub(ctx context.Context, env cli.Env, args []string) int {
 	f.Var(&o.listenEXI, "listen-exi", "")
 	f.BoolVar(&o.generate, "generate", false, "")
 	f.BoolVar(&o.asJSON, "json", false, "")
+	f.BoolVar(&o.register, "register", false, "")
+	f.BoolVar(&o.quiet, "no-announce", false, "")
 	rest, err := f.parse(&env, args)
 	if err == nil {
 		err = o.dispatch(ctx, &env, rest)
@@ -158,6 +162,7 @@ func (o *hubFlags) run(ctx context.Context, env *cli.Env) error {
 	s, err := openSite(ctx, siteOptions{
 		dir: dir, domain: o.domain, listen: o.listen.or(":5222"), listenTLS: o.listenTLS.or(":5223"), listenEXI: o.listenEXI,
 		cert: o.cert, key: o.key, socket: socket, things: o.things, log: log,
+		register: o.register, announce: !o.quiet,
 	})
 	if err != nil {
 		return err

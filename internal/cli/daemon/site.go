@@ -35,6 +35,8 @@ type site struct {
 	door    *local.Server
 	log     *slog.Logger
 	started time.Time
+
+	announced bool // in the local network
 }
 
 // siteOptions say how a site is opened.
@@ -44,6 +46,7 @@ type siteOptions struct {
 	cert, key                    string // empty: the site's own authority
 	socket                       string // empty: no local door
 	things                       string // domain of the registry inside: empty: things.DOMAIN, "none": none
+	register, announce           bool   // accounts for everybody; known in the local network
 	log                          *slog.Logger
 }
 
@@ -52,7 +55,7 @@ const domainFile = "domain"
 
 // openSite opens state, certificates, listeners and door. Call run, or close.
 func openSite(ctx context.Context, o siteOptions) (s *site, err error) {
-	s = &site{dir: o.dir, log: o.log, started: time.Now()}
+	s = &site{dir: o.dir, log: o.log, started: time.Now(), announced: o.announce}
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
@@ -104,7 +107,7 @@ func (s *site) open(ctx context.Context, o siteOptions) error {
 	}
 	s.hub, err = hub.New(hub.Config{
 		Domain: s.domain, Store: s.db, TLS: conf, Listen: o.listen, ListenTLS: o.listenTLS, ListenEXI: o.listenEXI,
-		Logger: o.log, Version: release, Components: components,
+		Logger: o.log, Version: release, Components: components, Register: o.register,
 		EXI: &compress.Server{Library: lib, Configs: existate.New(s.db, "exi", o.log), Logger: o.log},
 	})
 	if err == nil && s.things != nil {
@@ -189,6 +192,7 @@ func (s *site) run(ctx context.Context) error {
 		})
 	}
 	part(s.hub.Run)
+	part(func(ctx context.Context) error { return s.announce(ctx, s.log) })
 	if s.things != nil {
 		part(s.things.Run)
 	}
