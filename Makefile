@@ -23,6 +23,9 @@ bench: ## rate, latency and memory of the gateway beside a bare responder, on re
 bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
 	POSTERN_VECTORS="$${POSTERN_VECTORS:-$(wildcard $(CURDIR)/../shared/vectors)}" $(GO) test -run '^$$' -bench . -benchmem ./exi ./exi/exitest ./exi/xmltext ./exi/schemas
 
+bench-scan: ## 200 and 2,000 simulated nodes at 1 s: jitter, CPU, memory with a full read-out of the history (SCAN=1m)
+	POSTERN_SCAN=$(or $(SCAN),1m) POSTERN_SCAN_FLOORS=1 $(GO) test -count=1 -v -timeout 60m -run 'TestScan$$' ./internal/integration
+
 bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 	@.ci/bench-peers
 
@@ -56,4 +59,4 @@ clean: ## what the targets above left behind
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench bench-exi bench-peers hil fuzz lint cross deb tarball package-test generate clean help
+.PHONY: build demo test race bench bench-exi bench-peers bench-scan hil fuzz lint cross deb tarball package-test generate clean help

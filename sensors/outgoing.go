@@ -80,7 +80,7 @@ func (o *outgoing) ready(waits []*wait) {
 			bad = w.err
 		}
 		o.given[i] = true
-		o.svc.report(&o.rep, e, bad, now)
+		o.svc.report(&o.rep, p, e, bad, now)
 		if len(o.rep.items) >= maxItems {
 			o.flush(o.svc.runContext())
 		}

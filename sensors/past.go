@@ -43,7 +43,7 @@ var periods = [...]struct {
 // nothing.
 func newPast(f *node.Field, types node.Types, names []string) (p past, ok bool) {
 	types &= node.Historical | node.Peak
-	if types == 0 || f.Constant() {
+	if types == 0 || f.Constant() || f.State {
 		return p, false
 	}
 	p = past{field: f, types: types, own: len(names) == 0 || slices.Contains(names, f.Name)}
@@ -280,13 +280,17 @@ func (o *outgoing) value(ref node.Ref, p *past, it Item) {
 	o.once(it)
 }
 
-// once adds an item unless one of the same name and instant is there: then
-// that takes its types (0323-R52).
+// once adds an item unless one of the same name and instant is there: then the
+// more important of the two stays, with the types of both (0323-R52).
 func (o *outgoing) once(it Item) {
 	items := o.rep.items
 	for i := len(items) - 1; i >= 0 && items[i].Ref == it.Ref && sameInstant(&items[i], &it); i-- {
 		if items[i].Name == it.Name {
-			items[i].Types |= it.Types
+			types := items[i].Types | it.Types
+			if it.Quality.Compare(items[i].Quality) > 0 {
+				items[i] = it // the more important one stays (0323-D20)
+			}
+			items[i].Types = types
 			return
 		}
 	}

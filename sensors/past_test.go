@@ -98,7 +98,7 @@ func equal(t *testing.T, got []string, want ...string) {
 
 // D27: a value has the type of its period and of every coarser one whose
 // border the instant lies on. R50: it answers requests for all finer types.
-func Test0323R50D27_PeriodsOfHistoricalValues(t *testing.T) {
+func Test0323R50_PeriodsOfHistoricalValues(t *testing.T) {
 	withHistory(t, nil, func(r *rig, _ *history.History) {
 		equal(t, r.past("historicalHour='true'", tempOnly),
 			"3T00:00 temperature 11.9 Hour Day Week", "3T01:00 temperature 23.9 Hour")
@@ -112,7 +112,7 @@ func Test0323R50D27_PeriodsOfHistoricalValues(t *testing.T) {
 }
 
 // R22, D9, D12: readings from from to to, both included, in order.
-func Test0323R22D9D12_RangeOfReadings(t *testing.T) {
+func Test0323R22_RangeOfReadings(t *testing.T) {
 	withHistory(t, nil, func(r *rig, _ *history.History) {
 		equal(t, r.past("historicalOther='true' from='2000-01-02T23:59:40.000Z' to='2000-01-03T01:00:40+01:00'", tempOnly),
 			"2T23:59:40.000Z temperature 11.9 Other", "3T00:00:10.000Z temperature 12.0 Other", "3T00:00:40.000Z temperature 12.1 Other")
@@ -128,7 +128,7 @@ func Test0323R22D9D12_RangeOfReadings(t *testing.T) {
 
 // D10: the range does not bind momentary values. R14: both come, the present
 // first.
-func Test0323D10R14_MomentaryBesideHistory(t *testing.T) {
+func Test0323R14_MomentaryBesideHistory(t *testing.T) {
 	withHistory(t, func(c *Config) {
 		c.Devices = only("t", temperature("99.5"))
 	}, func(r *rig, _ *history.History) {
@@ -139,7 +139,7 @@ func Test0323D10R14_MomentaryBesideHistory(t *testing.T) {
 
 // R58: historical stands for the nine types. R52: no name twice at an instant.
 // R51: every value has its quality. D17: no message beyond the size.
-func Test0323R58R52R51D17_Everything(t *testing.T) {
+func Test0323R58R52R51_Everything(t *testing.T) {
 	withHistory(t, nil, func(r *rig, _ *history.History) {
 		got := r.past("historical='true'", "")
 		kinds, seen := map[string]int{}, map[string]bool{}
@@ -265,4 +265,26 @@ func Test0323D25_CancelWhileHistoryIsSent(t *testing.T) {
 			t.Error(fmt.Sprint(got))
 		}
 	})
+}
+
+// Of two values of one name and instant the more important one stays, with the
+// types of both (0323-D20).
+func Test0323R32R52_MoreImportantStays(t *testing.T) {
+	at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	item := func(v int32, q live.Quality, types node.Types) Item {
+		return Item{Ref: node.Ref{ID: "n"}, Name: "x", Time: at, Value: drivers.Int(v), Quality: q, Types: types}
+	}
+	for _, pair := range [][2]Item{
+		{item(1, live.AutomaticReadout, node.HistoricalOther), item(2, live.AutomaticEstimate, node.HistoricalHour)},
+		{item(2, live.AutomaticEstimate, node.HistoricalOther), item(1, live.AutomaticReadout, node.HistoricalHour)},
+		{item(1, live.Signed, node.HistoricalOther), item(2, live.AutomaticReadout, node.HistoricalHour)},
+		{item(2, live.Signed, node.HistoricalOther), item(1, live.Invoiced, node.HistoricalHour)},
+	} {
+		o := &outgoing{}
+		o.once(pair[0])
+		o.once(pair[1])
+		if got := o.rep.items; len(got) != 1 || got[0].Value.String() != "1" || got[0].Types != node.HistoricalOther|node.HistoricalHour {
+			t.Errorf("%+v", got)
+		}
+	}
 }

@@ -130,7 +130,7 @@ func (p *plan) units() []*unit {
 
 // report turns entry e into items and faults; bad is why its device could not
 // be read, or nil.
-func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
+func (s *Service) report(out *report, p *plan, e *entry, bad error, now time.Time) {
 	if e.needs && e.unit == nil {
 		bad = errNoDevice
 	}
@@ -146,7 +146,9 @@ func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
 		if e.node.Parameter(f.Name) != nil {
 			it.Writable = Yes
 		}
-		if !f.Constant() {
+		if f.State {
+			it.Value = s.deviceState(p, e.unit)
+		} else if !f.Constant() {
 			if bad != nil && f.Measured() || !s.measured(out, e, f, &it, now) {
 				continue
 			}
@@ -156,6 +158,18 @@ func (s *Service) report(out *report, e *entry, bad error, now time.Time) {
 		it.Value = cleanValue(it.Value)
 		out.items = append(out.items, it)
 	}
+}
+
+// deviceState is the value of a field that tells how a device is. It is known
+// also when the device is not: that is what it tells.
+func (s *Service) deviceState(p *plan, u *unit) drivers.Value {
+	if u == nil {
+		return drivers.Enum("missing")
+	}
+	o := p.st.owners[u]
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return drivers.Enum(u.condition())
 }
 
 // measured fills in the latest reading of a field. A field that failed is

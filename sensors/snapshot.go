@@ -33,7 +33,7 @@ func (s *Service) Fields(ref node.Ref, types node.Types) (names []string) {
 		return nil
 	}
 	for i := range n.Fields {
-		if f := &n.Fields[i]; f.Types&types != 0 && f.Const.Kind() == drivers.KindNone {
+		if f := &n.Fields[i]; f.Types&types != 0 && !f.Constant() && !f.State {
 			names = append(names, f.Name)
 		}
 	}
@@ -51,7 +51,7 @@ func (s *Service) Snapshot(ctx context.Context, req Request, from, bare string, 
 	out := &outgoing{svc: s, r: &readout{plan: p}}
 	now := s.cfg.Now()
 	for i := range p.entries {
-		s.report(&out.rep, &p.entries[i], nil, now)
+		s.report(&out.rep, p, &p.entries[i], nil, now)
 	}
 	for i := range p.entries {
 		e := &p.entries[i]

@@ -98,6 +98,19 @@ func (u *unit) failed(now time.Time, err error) {
 	u.retryAt = now.Add(back)
 }
 
+// condition is how the device is, in a word. The owner's mutex is held.
+func (u *unit) condition() string {
+	switch {
+	case u.open():
+		return "left alone"
+	case u.lastErr != nil:
+		return "failing"
+	case u.lastOK.IsZero():
+		return "unread"
+	}
+	return "ok"
+}
+
 // schedule sets the next poll on the device's own grid, in the future and not
 // before the breaker allows it. The first poll comes at once; the grid starts
 // at a point of the interval that follows from the name, so that devices with
@@ -166,6 +179,7 @@ type DeviceStatus struct {
 	LastTry  time.Time     // zero before the first
 	Took     time.Duration // the last attempt
 	LastErr  error         // nil after a good one
+	State    string        // ok, unread, failing, left alone
 	Fails    int           // in a row
 	NextTry  time.Time     // zero where nothing is planned
 	Reads    uint64
@@ -176,6 +190,7 @@ func (u *unit) status() DeviceStatus {
 	st := DeviceStatus{
 		Name: u.name, Bus: u.dev.Bus, Interval: u.dev.Interval,
 		LastOK: u.lastOK, LastTry: u.lastTry, Took: u.took, LastErr: u.lastErr, Fails: u.fails,
+		State:   u.condition(),
 		NextTry: u.nextPoll, Reads: u.reads, Failures: u.failures,
 	}
 	if st.NextTry.Before(u.retryAt) {

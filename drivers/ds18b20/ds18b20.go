@@ -93,3 +93,9 @@ var (
 	_ drivers.Device    = (*Device)(nil)
 	_ drivers.Describer = (*Device)(nil)
 )
+
+// Identity implements drivers.Identifier: the ROM code is on the chip's bus and
+// nowhere else in the world.
+func (d *Device) Identity() []drivers.Fact {
+	return []drivers.Fact{{Name: "serial-number", Value: d.cfg.ID, Doc: "ROM code of the chip"}}
+}

@@ -30,7 +30,7 @@ type Client struct {
 	life   context.Context // ends with Close
 	end    context.CancelFunc
 
-	tapes  [256]atomic.Pointer[drivers.Tape] // by unit
+	tapes [256]atomic.Pointer[drivers.Tape] // by unit
 
 	// Of the holder of the turn.
 	conn    Conn

@@ -20,6 +20,12 @@ func checkReading(text string) error {
 	return err
 }
 
+// checkStringIDs is the format of string ids.
+func checkStringIDs(text string) error {
+	_, err := node.ParseStringIDs(text)
+	return err
+}
+
 // energyUnits says what is wrong with adding up power in one unit to energy in
 // another.
 func energyUnits(power, energy string) (what, fix string) {

@@ -37,7 +37,9 @@ func (g *Gateway) explain(_ context.Context, r *local.Request) (any, error) {
 		out.Octets = exchanges(d.tape.Last())
 	}
 	for i := range n.Fields {
-		out.Fields = append(out.Fields, g.why(n, &n.Fields[i], status.Fields[i]))
+		if f := &n.Fields[i]; !static(f) {
+			out.Fields = append(out.Fields, g.why(n, f, status.Fields[len(out.Fields)]))
+		}
 	}
 	return out, nil
 }

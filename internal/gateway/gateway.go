@@ -125,6 +125,7 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.hw = newHardware(g.log)
+	g.hw.machine = machineFacts(opt.Version)
 	g.hw.plant.held = newHolder(g.log.With("part", "hold"), opt.Manager, opt.Inherited)
 	if opt.open != nil {
 		g.hw.plant.held.open, g.hw.plant.held.adopt = opt.open, opt.adopt

@@ -21,6 +21,8 @@ type hardware struct {
 	plant *plant
 	bench *bench
 
+	machine []drivers.Fact // about this machine
+
 	mu      sync.Mutex // guards devices against get
 	devices map[string]*opened
 }

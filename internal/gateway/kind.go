@@ -251,7 +251,7 @@ func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cf
 func Kinds() *config.Kinds {
 	out := &config.Kinds{
 		Buses:   busKinds(),
-		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "override": checkOverride, "formula": checkCondition, "reading": checkReading, "line": gpio.CheckLine},
+		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "override": checkOverride, "formula": checkCondition, "reading": checkReading, "string-ids": checkStringIDs, "line": gpio.CheckLine},
 		Values:  conditionValues,
 		Energy:  energyUnits,
 		Tag:     checkTag,

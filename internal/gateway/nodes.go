@@ -27,6 +27,9 @@ func tree(cfg *config.Config, h *hardware) (*node.Tree, error) {
 			out.Fields, out.Parameters = shown(n, d.Device.(described).Channels())
 		}
 		out.Fields = append(out.Fields, computedFields(n)...)
+		if d := h.devices[n.ID]; d != nil {
+			out.Fields = append(out.Fields, ownFields(n, d, h.machine, out.Fields)...)
+		}
 		nodes = append(nodes, out)
 	}
 	if len(nodes) > 0 { // a gateway without nodes has nothing to record
@@ -56,6 +59,7 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 			f.Types = t
 		}
 		f.Calibration = calibration(n.Fields[f.Name].Calibration)
+		f.Module, f.StringIDs = n.Fields[f.Name].Module, n.Fields[f.Name].StringIDs
 		rename(&f.Name, &f.Channel)
 	}
 	for i := range params {

@@ -105,8 +105,11 @@ func (g *Gateway) nodeStatus(n *node.Node, now time.Time) local.Node {
 	}
 	for i := range n.Fields {
 		f := &n.Fields[i]
+		if static(f) {
+			continue
+		}
 		lf := local.Field{Name: f.Name, Unit: f.Unit, Writable: n.Parameter(f.Name) != nil}
-		if f.Const.Kind() != drivers.KindNone {
+		if f.Constant() {
 			lf.Value = f.Const.String()
 		} else if rd, ok := g.live.Get(n.Ref, f.Name); ok {
 			reading(&lf, rd, now)
@@ -115,6 +118,10 @@ func (g *Gateway) nodeStatus(n *node.Node, now time.Time) local.Node {
 	}
 	return out
 }
+
+// static reports whether a field says what or how the device is, which the
+// status and the explanation say of the node as a whole.
+func static(f *node.Field) bool { return f.State || f.Constant() && f.Types == node.Identity }
 
 func reading(f *local.Field, rd live.Reading, now time.Time) {
 	if rd.Value.Kind() != drivers.KindNone {

@@ -87,13 +87,16 @@ type Field struct {
 	// Computed marks a field that no channel gives because it is calculated
 	// from others.
 	Computed bool
+	// State marks the field that tells how the node's device is: ok, failing, or
+	// unread before the first reading.
+	State bool
 }
 
 // Constant reports whether the field never changes.
 func (f *Field) Constant() bool { return f.Const.Kind() != drivers.KindNone }
 
 // Measured reports whether a channel of the device gives the field.
-func (f *Field) Measured() bool { return !f.Constant() && !f.Computed }
+func (f *Field) Measured() bool { return !f.Constant() && !f.Computed && !f.State }
 
 // SourceChannel is the device channel that gives the field.
 func (f *Field) SourceChannel() string {

@@ -257,3 +257,20 @@ func TestDefaultSource(t *testing.T) {
 		}
 	}
 }
+
+func Test0323R40_OneNamePerStringID(t *testing.T) {
+	field := func(name, module, ids string) Node {
+		return Node{Ref: Ref{ID: name + module}, Fields: []Field{{Name: name, Module: module, StringIDs: ids}}}
+	}
+	if _, err := NewTree([]Node{field("a", "m", "1"), field("b", "n", "1"), field("c", "m", "2"), field("d", "m", "1|m|x")}); err != nil {
+		t.Error(err)
+	}
+	twice := field("a", "m", "1")
+	twice.ID = "other"
+	if _, err := NewTree([]Node{field("a", "m", "1"), twice}); err != nil {
+		t.Errorf("the same name in two nodes: %v", err)
+	}
+	if _, err := NewTree([]Node{field("a", "m", "1"), field("b", "m", "1")}); err == nil {
+		t.Error("two names have one text")
+	}
+}

@@ -39,6 +39,24 @@ func ParseStringIDs(s string) ([]StringID, error) {
 	return out, nil
 }
 
+// oneText refuses two names for the same string ids of a module (0323-R40):
+// whoever translates them would give both the same text. seen is filled by
+// module and ids.
+func oneText(seen map[[2]string]string, n *Node) error {
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		if f.StringIDs == "" {
+			continue
+		}
+		k := [2]string{f.Module, f.StringIDs}
+		if other, twice := seen[k]; twice && other != f.Name {
+			return fmt.Errorf("node %s: field %s: the string ids %s of module %q stand for the name %s already", n.Ref, f.Name, f.StringIDs, f.Module, other)
+		}
+		seen[k] = f.Name
+	}
+	return nil
+}
+
 // dottedWords: letters, digits and underscores, in parts separated by dots.
 func dottedWords(s string) bool {
 	for word := range strings.SplitSeq(s, ".") {

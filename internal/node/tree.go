@@ -25,8 +25,12 @@ func NewTree(nodes []Node) (*Tree, error) {
 		byID:     make(map[string][]*Node, len(nodes)),
 		children: make(map[Ref][]*Node),
 	}
+	texts := make(map[[2]string]string)
 	for i := range nodes {
 		if err := t.add(&nodes[i]); err != nil {
+			return nil, err
+		}
+		if err := oneText(texts, &nodes[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -92,7 +92,7 @@ func field(t *testing.T, name, text string) Field {
 	return Field{Ref: node.Ref{ID: "site"}, Name: name, Formula: parse(t, text)}
 }
 
-func TestSumAndItsQuality(t *testing.T) {
+func Test0323R49_SumAndItsQuality(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sum := field(t, "total", "sum(a.p, b.p)")
 		sum.SameUnit = true
@@ -165,7 +165,8 @@ func TestFormulas(t *testing.T) {
 	})
 }
 
-func TestEnergyOverRestarts(t *testing.T) {
+// Units are free strings; who needs another one converts it: W and kW to kWh.
+func Test0323R54_EnergyOverRestarts(t *testing.T) {
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"), store.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"postern/internal/live"
 	"postern/internal/node"
 	"postern/xmpp"
+	"postern/xmpp/xmpptest"
 )
 
 const gw = "gateway@site.example/postern"
@@ -258,5 +259,18 @@ func TestFindChoosesTheThing(t *testing.T) {
 	deliver(t, m, "<presence from='"+gw+"' type='unavailable'/>")
 	if c.Online(full) {
 		t.Error("still online")
+	}
+}
+
+// A translated name is for people: what was asked for is found by the name
+// itself, whatever the string ids say.
+func Test0323R41_NamesAreNotTranslated(t *testing.T) {
+	d := xmpptest.Doc(t, `<fields xmlns='urn:xmpp:iot:sensordata' seqnr='1'><node nodeId='n'><timestamp value='2026-03-01T00:00:00Z'>`+
+		`<numeric name='temperature' momentary='true' stringIds='1' module='texts' value='1.5' unit='C'/>`+
+		`<numeric name='1' momentary='true' stringIds='2|texts|temperature' value='2.5' unit='C'/></timestamp></node></fields>`)
+	req := Request{Fields: []string{"temperature"}, Types: node.Momentary}
+	got := req.filter(appendFields(nil, d.Root()))
+	if len(got) != 1 || got[0].Name != "temperature" || got[0].Value != "1.5" {
+		t.Errorf("%+v", got)
 	}
 }
