@@ -50,6 +50,7 @@ tarball)
     build "$arch" "$arm" "$work/$top/postern"
     cp LICENSE README.md CHANGELOG.md "$work/$top/"
     cp docs/example.yaml docs/postern.schema.json docs/*.md "$work/$top/doc/"
+    cp -r docs/pictures "$work/$top/doc/"
     cp board/packaging/postern.service board/packaging/bluetooth.conf board/packaging/postern.sysusers board/packaging/postern.rules "$work/$top/systemd/"
     cp -r "$share" "$work/$top/share"
     rm "$work/$top/share/changelog.Debian.gz"

@@ -13,7 +13,8 @@ import (
 func Hardware(kinds *Kinds) []byte {
 	var b strings.Builder
 	b.WriteString("# Supported hardware\n\n")
-	b.WriteString("Made from the table of kinds in internal/gateway/kinds.go by `go generate ./internal/gateway`; do not edit.\n\n")
+	b.WriteString("Made from the table of kinds in internal/gateway/kinds.go by `go generate ./internal/gateway`; do not edit.\n")
+	b.WriteString("[wiring.md](wiring.md) shows how the usual ones are connected.\n\n")
 	b.WriteString("| kind | what it is | bus | keys |\n|---|---|---|---|\n")
 	for _, k := range kinds.Devices {
 		bus := k.Bus
