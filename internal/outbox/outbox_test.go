@@ -198,7 +198,7 @@ func add(t *testing.T, o *Outbox, c Class, body string) {
 }
 
 // What is urgent goes first, each lane in its order, with numbers that rise.
-func TestLanes(t *testing.T) {
+func Test0184R07_LanesWithoutReceipts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, run := open(t, openDB(t, filepath.Join(t.TempDir(), "db")), nil)
 		for i, c := range []Class{Momentary, Audit, Control, Alarm, Momentary, Alarm} {
@@ -234,7 +234,7 @@ func TestLanes(t *testing.T) {
 
 // With receipts no more than a window is on its way; the past leaves room for
 // live data; what gets no receipt comes again under its number, and in order.
-func TestWindowAndReceipts(t *testing.T) {
+func Test0184R06_WindowAndReceipts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, run := open(t, openDB(t, filepath.Join(t.TempDir(), "db")), nil)
 		w.receipts, w.silent = true, true
@@ -467,7 +467,7 @@ func TestServerAway(t *testing.T) {
 }
 
 // A message that comes back is kept, and the subscriber left alone for a while.
-func TestBounce(t *testing.T) {
+func Test0184R05_BouncesAndFalseReceipts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, run := open(t, nil, nil)
 		w.receipts, w.silent = true, true

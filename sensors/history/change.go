@@ -16,7 +16,9 @@ type change struct {
 	freed  int64    // their weight
 	series []*series
 	marks  map[string]int64
-	trim   bool // also drop what is too old or too much
+	unmark []string
+	redo   map[Level][2]int64 // records of periods that end after the first and up to the second are made anew
+	trim   bool               // also drop what is too old or too much
 
 	used    [levels]int64
 	next    uint64
@@ -63,6 +65,16 @@ func (c *change) write(tx *store.Tx) error {
 		}
 	}
 	c.used[Raw] -= c.freed
+	for l, span := range c.redo {
+		if err := c.clear(tx, l, span[0], span[1]); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.unmark {
+		if err := marks().Delete(tx, name); err != nil {
+			return err
+		}
+	}
 	for l := range levels {
 		for _, b := range c.add[l] {
 			hd, _, err := readHead(b)
@@ -83,6 +95,25 @@ func (c *change) write(tx *store.Tx) error {
 	}
 	if c.trim && c.h.cfg.ClockSane() {
 		return c.drop(tx)
+	}
+	return nil
+}
+
+// clear removes the blocks of a level whose first record ends a period after
+// from and up to to.
+func (c *change) clear(tx *store.Tx, l Level, from, to int64) error {
+	var keys [][]byte
+	for cur := l.blobs().Cursor(tx, makeKey(from+1, 0)); cur.Valid() && len(cur.Key()) == keyLen; cur.Next() {
+		if first, _ := parseKey(cur.Key()); first > to {
+			break
+		}
+		keys = append(keys, append([]byte(nil), cur.Key()...))
+		c.used[l] -= weight(cur.Len())
+	}
+	for _, k := range keys {
+		if err := l.blobs().Delete(tx, k); err != nil {
+			return err
+		}
 	}
 	return nil
 }

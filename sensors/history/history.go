@@ -21,11 +21,12 @@ type History struct {
 	// writing serialises what changes the store: commits, roll-ups. It is taken
 	// before mu.
 	writing sync.Mutex
-	next    uint64        // number of the next block; writing
-	rolled  int64         // roll-ups are done up to here, ms; writing and mu
-	dayDone int64         // days are done up to here, ms; writing and mu
-	used    [levels]int64 // octets in the store; writing and mu
-	gone    int64         // readings were removed up to here, ms; writing and mu
+	next    uint64         // number of the next block; writing
+	rolled  int64          // roll-ups are done up to here, ms; writing and mu
+	dayDone int64          // days are done up to here, ms; writing and mu
+	used    [levels]int64  // octets in the store; writing and mu
+	gone    int64          // readings were removed up to here, ms; writing and mu
+	tardy   map[int64]bool // hours that got readings after they were rolled up, by their beginning; writing
 
 	urgent chan struct{}
 
@@ -72,7 +73,8 @@ func Open(cfg Config) (*History, error) {
 	h := &History{
 		cfg: cfg, urgent: make(chan struct{}, 1), alarms: alarmsMost,
 		fields: make(map[field][]*series), byID: make(map[uint32]*series),
-		buf: make(group), oldest: forever, last: make(map[field]*recent),
+		tardy: make(map[int64]bool),
+		buf:   make(group), oldest: forever, last: make(map[field]*recent),
 	}
 	return h, cfg.DB.View(h.load)
 }
@@ -103,6 +105,7 @@ func (h *History) load(tx *store.Tx) error {
 	if h.rolled, _, err = marks().Get(tx, "rolled"); err != nil {
 		h.cfg.Logger.Warn("roll-ups begin anew", "err", err)
 	}
+	h.loadTardy(tx)
 	var ok bool
 	if h.gone, ok, err = marks().Get(tx, "gone"); err != nil || !ok {
 		h.gone = -forever
@@ -388,6 +391,7 @@ func (h *History) land() error {
 
 	blocks := g.blocks(func(ms int64) int64 { return h.hourEnd(ms) })
 	c := change{h: h, add: map[Level][][]byte{Raw: blocks}, series: fresh, trim: true}
+	tardy := h.noteTardy(&c, g)
 	h.landing.Lock()
 	defer h.landing.Unlock()
 	err := c.apply()
@@ -404,6 +408,9 @@ func (h *History) land() error {
 		h.oldest = forever
 	}
 	h.stats.Err, h.stats.LastCommit = nil, h.cfg.Now()
+	for _, from := range tardy {
+		h.tardy[from] = true
+	}
 	return nil
 }
 

@@ -26,8 +26,11 @@ func (h *History) roll(now time.Time) error {
 	defer h.writing.Unlock()
 	for {
 		from, to, ok, err := h.window(now)
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			return h.rollTardy(now)
 		}
 		if err := h.land(); err != nil { // what the hour still has in memory
 			return err
@@ -68,6 +71,19 @@ func (h *History) window(now time.Time) (from, to int64, ok bool, err error) {
 // rollHour makes the minutes and the hour from from to to, and puts its blocks
 // together. writing is held.
 func (h *History) rollHour(from, to int64) error {
+	c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"rolled": to}}
+	if err := h.sumHour(&c, from, to); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.rolled = to
+	h.mu.Unlock()
+	return nil
+}
+
+// sumHour makes the minutes and the hour from from to to, puts its blocks
+// together, and commits c with them. writing is held.
+func (h *History) sumHour(c *change, from, to int64) error {
 	minutes, hours := newSumming(h, PerMinute), newSumming(h, PerHour)
 	var dec decoded
 	var page []sample
@@ -110,19 +126,12 @@ func (h *History) rollHour(from, to int64) error {
 	}
 	minutes.close()
 	hours.close()
-	c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"rolled": to}}
 	c.addRows(Minute, minutes)
 	c.addRows(Hour, hours)
-	if err := m.run(&c); err != nil {
+	if err := m.run(c); err != nil {
 		return err
 	}
-	if err := c.apply(); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	h.rolled = to
-	h.mu.Unlock()
-	return nil
+	return c.apply()
 }
 
 // addRows puts rows into a block.
@@ -161,20 +170,26 @@ func (h *History) rollDays(now time.Time) error {
 		if end > h.rolled {
 			return nil // hours may still come
 		}
-		a := newSumming(h, PerDay)
-		if err := h.eachRow(Hour, nil, from+1, end, func(s *series, r row) { a.combine(s, r) }); err != nil {
-			return err
-		}
-		a.closeDays()
 		c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"day": end}}
-		c.addRows(Day, a)
-		if err := c.apply(); err != nil {
+		if err := h.sumDay(&c, from, end); err != nil {
 			return err
 		}
 		h.mu.Lock()
 		h.dayDone = end
 		h.mu.Unlock()
 	}
+}
+
+// sumDay makes the day from from to end out of its hours and commits c with it.
+// writing is held.
+func (h *History) sumDay(c *change, from, end int64) error {
+	a := newSumming(h, PerDay)
+	if err := h.eachRow(Hour, nil, from+1, end, func(s *series, r row) { a.combine(s, r) }); err != nil {
+		return err
+	}
+	a.closeDays()
+	c.addRows(Day, a)
+	return c.apply()
 }
 
 // closeDays marks periods that end without hours.
