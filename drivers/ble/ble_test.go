@@ -3,6 +3,7 @@ package ble
 import (
 	"encoding/hex"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -243,4 +244,11 @@ func FuzzDecode(f *testing.F) {
 			seen[s.Channel] = true
 		}
 	})
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

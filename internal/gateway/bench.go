@@ -28,12 +28,13 @@ type bench struct {
 	lines map[string]*gpio.SimLine
 	w1    *onewire.Sim
 	roms  map[string]bool
+	ble   radios
 }
 
 func newBench() *bench {
 	return &bench{
 		i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{},
-		w1: onewire.NewSim(), roms: map[string]bool{},
+		w1: onewire.NewSim(), roms: map[string]bool{}, ble: radios{},
 	}
 }
 
@@ -133,6 +134,7 @@ func (b *bench) close() error {
 	for _, bus := range b.i2c {
 		errs = append(errs, bus.Close())
 	}
+	errs = append(errs, b.ble.close()...)
 	b.i2c, b.taken = map[string]*i2c.Sim{}, map[string]map[uint16]bool{}
 	return errors.Join(errs...)
 }

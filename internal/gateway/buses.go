@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"postern/drivers/ble"
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
@@ -27,6 +28,7 @@ type i2cConfig struct {
 func busKinds() []config.BusKind {
 	return []config.BusKind{
 		{Type: "i2c", Doc: "an I2C bus under a name of its own", New: func() any { return new(i2cConfig) }, Direct: directI2C},
+		{Type: "ble", Doc: "a Bluetooth adapter", New: func() any { return new(ble.AdapterConfig) }},
 		{Type: "modbus", Doc: "a Modbus line: a serial port or a TCP connection, with its units", New: func() any { return new(modbus.BusConfig) }},
 	}
 }
@@ -50,6 +52,7 @@ type plant struct {
 	named  map[string]config.Bus
 	i2c    map[string]i2c.BusCloser
 	modbus map[string]masters
+	ble    radios
 }
 
 // masters is an open Modbus line and what it was opened with.
@@ -59,7 +62,7 @@ type masters struct {
 }
 
 func newPlant(log *slog.Logger) *plant {
-	return &plant{log: log, place: thisPlace(), held: newHolder(log, nil, nil), i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}}
+	return &plant{log: log, place: thisPlace(), held: newHolder(log, nil, nil), i2c: map[string]i2c.BusCloser{}, modbus: map[string]masters{}, ble: radios{}}
 }
 
 // use replaces the names of buses. Lines that changed are closed: their
@@ -68,6 +71,7 @@ func (p *plant) use(named map[string]config.Bus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.named = named
+	p.ble.drop(named, p.log)
 	for name, m := range p.modbus {
 		if c, ok := named[name].Config.(*modbus.BusConfig); ok && reflect.DeepEqual(*c, m.config) {
 			continue
@@ -161,6 +165,7 @@ func (p *plant) close() error {
 	for _, m := range p.modbus {
 		errs = append(errs, m.Close())
 	}
+	errs = append(errs, p.ble.close()...)
 	p.i2c, p.modbus = map[string]i2c.BusCloser{}, map[string]masters{}
 	return errors.Join(errs...)
 }

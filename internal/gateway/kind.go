@@ -11,6 +11,8 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/drivers"
+	"postern/drivers/ble"
+	"postern/drivers/ble/virtual"
 	"postern/drivers/gpio"
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
@@ -54,6 +56,9 @@ type env interface {
 	// modbusLine returns the master of the line called name. A simulated one
 	// has the unit that sim makes. release is called when the device is closed.
 	modbusLine(name string, unit byte, sim func() *modbus.Image) (c *modbus.Client, release func() error, err error)
+	// bleRadio returns the Bluetooth adapter called name. A simulated one hears
+	// the device that sim makes at the address.
+	bleRadio(name, address string, sim func() *virtual.Device) (*ble.Radio, error)
 }
 
 // described is what every device of Postern is.

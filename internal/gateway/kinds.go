@@ -5,6 +5,7 @@ import (
 	"postern/drivers/ads1115"
 	"postern/drivers/aht20"
 	"postern/drivers/ascii"
+	"postern/drivers/ble"
 	"postern/drivers/bme280"
 	"postern/drivers/ds18b20"
 	"postern/drivers/gpio"
@@ -51,6 +52,8 @@ func kinds() []kind {
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
 		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
+		broadcaster("ble", "Bluetooth sensor that broadcasts: BTHome, RuuviTag, Xiaomi with ATC firmware, Eddystone, iBeacon", ble.Open, ble.Simulate),
+		broadcaster("ble-gatt", "Bluetooth device that is connected to and read (GATT)", ble.OpenConnected, ble.SimulateConnected),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
 		kernelClass("iio", "converter or sensor that the kernel drives (IIO)", iio.Open),
 		machine("pwm", "PWM output of the board: fan, dimmer, valve", pwm.Open),
