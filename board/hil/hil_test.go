@@ -30,16 +30,16 @@ func chips() map[uint16]i2c.Slave {
 // watchdog bite at the end.
 func TestHIL(t *testing.T) {
 	g := Boot(t, Options{
-		Modules: []string{"gpio-sim", "i2c-dev", "i2c-virtio", "i6300esb", "dummy_hcd", "usb_f_acm", "cdc-acm"},
+		Modules: []string{"gpio-sim", "i2c-dev", "i2c-virtio", "i6300esb", "dummy_hcd", "usb_f_acm", "cdc-acm", "bluetooth", "hci_vhci"},
 		Packages: map[string]string{
 			"/bin/feeder":  "postern/board/hil/feeder",
 			"/t/gpio.test": "test:postern/drivers/gpio", "/t/i2c.test": "test:postern/drivers/i2c",
-			"/t/serial.test": "test:postern/drivers/serial",
+			"/t/serial.test": "test:postern/drivers/serial", "/t/ble.test": "test:postern/drivers/ble",
 		},
 		Chips:   chips(),
 		Devices: []string{"-device", "i6300esb", "-action", "watchdog=reset"},
 	})
-	for _, name := range []string{"gpio", "i2c", "serial"} {
+	for _, name := range []string{"gpio", "i2c", "serial", "ble"} {
 		t.Run(name, func(t *testing.T) { runTests(t, g, name) })
 	}
 	t.Run("watchdog", func(t *testing.T) { bite(t, g) })

@@ -19,7 +19,7 @@ import (
 // read (GATT).
 type ConnectedConfig struct {
 	Bus             string           `yaml:"bus" doc:"name of the Bluetooth adapter in the section buses" example:"air"`
-	Address         string           `yaml:"address" doc:"the device's address" example:"A4:C1:38:00:11:22"`
+	Address         string           `yaml:"address" doc:"the device's address" example:"C4:7C:8D:00:11:33"`
 	AddressType     string           `yaml:"address_type" default:"public" oneof:"public|random" doc:"kind of the address"`
 	Timeout         time.Duration    `yaml:"timeout" default:"10s" min:"1s" max:"60s" doc:"how long connecting and reading may take together"`
 	Characteristics []Characteristic `yaml:"characteristics" doc:"the values of the device, one channel each"`
@@ -127,13 +127,14 @@ type Connected struct {
 	values []value
 	keep   bool // a value is notified
 
+	news news
+
 	reading sync.Mutex // one Read at a time
 
-	mu      sync.Mutex
-	link    *link
-	told    map[string]drivers.Sample // by notifications
-	changed func(drivers.Sample)
-	closed  bool
+	mu     sync.Mutex
+	link   *link
+	told   map[string]drivers.Sample // by notifications
+	closed bool
 }
 
 // link is a connection that is up.
@@ -149,7 +150,7 @@ func OpenConnected(_ context.Context, r *Radio, cfg ConnectedConfig) (*Connected
 	if err != nil {
 		return nil, fmt.Errorf("ble-gatt: %w", err)
 	}
-	d := &Connected{cfg: cfg, radio: r, values: values, told: map[string]drivers.Sample{}}
+	d := &Connected{cfg: cfg, radio: r, values: values, told: map[string]drivers.Sample{}, news: newNews()}
 	d.keep = slices.ContainsFunc(values, func(v value) bool { return v.Notify })
 	return d, nil
 }
@@ -306,9 +307,7 @@ func (d *Connected) notified(l *link, handle uint16, b []byte) {
 			s.Unit = v.Unit
 		}
 		d.told[v.Name] = s
-		if d.changed != nil {
-			d.changed(s)
-		}
+		d.news.tell(s)
 	}
 }
 
@@ -316,16 +315,11 @@ func (d *Connected) notified(l *link, handle uint16, b []byte) {
 func (d *Connected) Watch(ctx context.Context, changed func(drivers.Sample)) error {
 	d.mu.Lock()
 	closed := d.closed
-	d.changed = changed
 	d.mu.Unlock()
 	if closed {
 		return fmt.Errorf("ble-gatt: %w", drivers.ErrClosed)
 	}
-	<-ctx.Done()
-	d.mu.Lock()
-	d.changed = nil
-	d.mu.Unlock()
-	return nil
+	return d.news.deliver(ctx, changed)
 }
 
 // Close implements drivers.Device.

@@ -24,7 +24,6 @@ type bench struct {
 	ctl   *virtual.Controller
 	opens int
 	gone  bool
-	slow  func(rw io.ReadWriteCloser) io.ReadWriteCloser
 }
 
 func newBench(t *testing.T, cfg AdapterConfig) *bench {

@@ -105,13 +105,15 @@ type Sensor struct {
 	radio    *Radio
 	channels []drivers.Channel
 	now      func() time.Time
+	opened   time.Time
+	first    chan struct{} // closed with the first packet
+	news     news
 
 	mu      sync.Mutex
 	last    map[string]drivers.Sample
 	seen    time.Time // the last packet that was understood
 	packet  int
 	refusal error // of the last packet, when it was not
-	changed func(drivers.Sample)
 	closed  bool
 }
 
@@ -120,7 +122,7 @@ func Open(_ context.Context, r *Radio, cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("ble: %w", err)
 	}
-	s := &Sensor{cfg: cfg, radio: r, last: map[string]drivers.Sample{}, packet: -1, now: time.Now}
+	s := &Sensor{cfg: cfg, radio: r, last: map[string]drivers.Sample{}, packet: -1, now: time.Now, opened: time.Now(), first: make(chan struct{}), news: newNews()}
 	s.address, _ = ParseAddress(cfg.Address)
 	s.channels, _ = cfg.channels()
 	if cfg.KeyFile != "" {
@@ -175,6 +177,9 @@ func (s *Sensor) hear(rep hci.Report) {
 		return
 	}
 	repeated := r.Packet >= 0 && r.Packet == s.packet && now.Sub(s.seen) < time.Minute
+	if s.seen.IsZero() {
+		close(s.first)
+	}
 	s.packet, s.seen = r.Packet, now
 	if rep.RSSI != 127 {
 		r.Samples = append(r.Samples, decimal("rssi", "dBm", int64(rep.RSSI), 0))
@@ -189,8 +194,8 @@ func (s *Sensor) hear(rep hci.Report) {
 			x.Value = drivers.Decimal(n) // counts come as whole numbers
 		}
 		s.last[x.Channel] = x
-		if s.changed != nil && !repeated {
-			s.changed(x)
+		if !repeated {
+			s.news.tell(x)
 		}
 	}
 }
@@ -207,6 +212,11 @@ func (s *Sensor) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 		return dst, context.Cause(ctx)
 	}
 	radio := s.radio.Err()
+	if radio == nil {
+		if err := s.awaitFirst(ctx); err != nil {
+			return dst, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -232,20 +242,31 @@ func (s *Sensor) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 	return dst, nil
 }
 
+// patience is how long the first reading after Open waits for a packet; most
+// sensors send one every few seconds.
+const patience = 3 * time.Second
+
+func (s *Sensor) awaitFirst(ctx context.Context) error {
+	t := time.NewTimer(patience - s.now().Sub(s.opened))
+	defer t.Stop()
+	select {
+	case <-s.first:
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // Watch implements drivers.Watcher.
 func (s *Sensor) Watch(ctx context.Context, changed func(drivers.Sample)) error {
 	s.mu.Lock()
 	closed := s.closed
-	s.changed = changed
 	s.mu.Unlock()
 	if closed {
 		return fmt.Errorf("ble: %w", drivers.ErrClosed)
 	}
-	<-ctx.Done()
-	s.mu.Lock()
-	s.changed = nil
-	s.mu.Unlock()
-	return nil
+	return s.news.deliver(ctx, changed)
 }
 
 // Close implements drivers.Device.

@@ -88,7 +88,9 @@ func (b *bench) bleRadio(name, address string, sim func() *virtual.Device) (*ble
 	r := b.ble[name]
 	if r == nil {
 		air := &virtual.Air{}
-		open := func() (io.ReadWriteCloser, error) { return virtual.NewController(air, [6]byte{0xc0, 0, 0, 0, 0, 1}), nil }
+		open := func() (io.ReadWriteCloser, error) {
+			return virtual.NewController(air, [6]byte{0xc0, 0, 0, 0, 0, 1}), nil
+		}
 		cfg := ble.AdapterConfig{Adapter: "hci0", Scan: "passive", Silence: time.Minute}
 		r = &radio{Radio: ble.NewRadio(cfg, open, slog.New(slog.DiscardHandler)), air: air, taken: map[string]bool{}}
 		b.ble[name] = r

@@ -52,6 +52,7 @@ access: {owner: %s}
 state: {directory: /run/state}
 local: {socket: /run/postern.sock}
 buses:
+  air: {type: ble, adapter: hci0}
   field: {type: modbus, transport: rtu, serial: {port: "usb:0403:6001:METER1", baud: 19200}}
 nodes:
   - {id: board, kind: host, interval: 1s}
@@ -60,6 +61,7 @@ nodes:
   - {id: room, kind: sht3x, bus: "0", address: 0x44, interval: 1s}
   - {id: door, kind: contact, line: "panel:DOOR"}
   - {id: fan, kind: relay, line: "panel:FAN"}
+  - {id: garden, kind: ble, bus: air, address: "A4:C1:38:00:11:22", interval: 1s}
 %s`
 
 // guestAdapter is a USB serial adapter whose far end is a pseudo terminal.
@@ -87,13 +89,14 @@ func farEnd(t *testing.T, g *hil.Guest) string {
 // node and switches an output.
 func TestHILGateway(t *testing.T) {
 	g := hil.Boot(t, hil.Options{
-		Modules:  []string{"gpio-sim", "i2c-dev", "i2c-virtio", "xhci-pci", "ftdi_sio"},
-		Packages: map[string]string{"/bin/postern": "postern/cmd/postern"},
+		Modules:  []string{"gpio-sim", "i2c-dev", "i2c-virtio", "xhci-pci", "ftdi_sio", "bluetooth", "hci_vhci"},
+		Packages: map[string]string{"/bin/postern": "postern/cmd/postern", "/bin/btair": "postern/board/hil/btair"},
 		Chips:    roomChips(),
 		Devices:  guestAdapter,
 	})
 	startSlave(t, farEnd(t, g))
 	lines := panel(g)
+	g.Start("/bin/btair", "bthome=A4:C1:38:00:11:22")
 
 	s := peertest.Prosody(t)
 	s.Befriend("gateway", "owner")
@@ -109,6 +112,13 @@ func TestHILGateway(t *testing.T) {
 		t.Fatalf("postern check in the guest: %v\n%s", err, out)
 	}
 	pid := g.Start("/bin/postern", "run", "--config", "/run/postern.yaml")
+	eventually(t, 30*time.Second, func() error {
+		out, err := g.Run(10*time.Second, nil, "/bin/postern", "status", "--socket", "/run/postern.sock")
+		if err != nil || !strings.Contains(out, "online for") {
+			return fmt.Errorf("the gateway does not get online: %v", err)
+		}
+		return nil
+	})
 	p := startPeer(t, s, "owner")
 	gw := p.waitOnline(s.JID("gateway"))
 	read := func(nodes ...string) map[string]any { return p.do("read", map[string]any{"to": gw, "nodes": nodes}) }
@@ -124,6 +134,9 @@ func TestHILGateway(t *testing.T) {
 				if got := fieldOf(all, k[0], k[1]); got != v {
 					return fmt.Errorf("%s of %s is %q, want %q", k[1], k[0], got, v)
 				}
+			}
+			if got := fieldOf(all, "garden", "battery"); got != "92" || fieldOf(all, "garden", "temperature") == "" {
+				return fmt.Errorf("the Bluetooth sensor's battery is %q", got)
 			}
 			if fieldOf(all, "board", "memory-available") == "" {
 				return fmt.Errorf("nothing of the board: %v", all)

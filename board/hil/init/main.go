@@ -31,9 +31,7 @@ func main() {
 	if err := network(); err != nil {
 		fmt.Println("init: network:", err)
 	}
-	if err := serve(); err != nil {
-		fmt.Println("init: agent:", err)
-	}
+	fmt.Println("init: agent:", serve())
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
