@@ -159,11 +159,6 @@ func (g *Gateway) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if done, err := carryOutReset(dir); err != nil {
-		return err
-	} else if done {
-		g.log.Warn("factory reset: the state was removed", "directory", dir)
-	}
 	if err := g.openState(ctx, dir); err != nil {
 		return err
 	}

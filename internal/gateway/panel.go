@@ -3,10 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -14,13 +10,10 @@ import (
 	"postern/board"
 	"postern/drivers/gpio"
 	"postern/internal/config"
+	"postern/internal/local"
 	"postern/internal/node"
 	"postern/xmpp"
 )
-
-// ErrReset ends a gateway whose button asked for a factory reset; the next
-// start carries it out.
-var ErrReset = errors.New("factory reset: the state is removed at the next start")
 
 // panel is what the board has for people who stand before it, and the hardware
 // watchdog.
@@ -34,6 +27,7 @@ type panel struct {
 	openLine     func(name string) (gpio.Line, error)
 	openWatchdog func(path string, d time.Duration) (dog, error)
 	alive        func() error
+	takeLeave    func(context.Context, *local.Decommissioned) error
 
 	mu       sync.Mutex
 	identify time.Time // until when the lamp says which gateway it is
@@ -51,7 +45,7 @@ type dog interface {
 func newPanel(g *Gateway) *panel {
 	return &panel{
 		g: g, cfg: g.cfg.Board, place: g.hw.plant.place,
-		openLamp: board.OpenLamp, openLine: gpio.Open, alive: g.Alive,
+		openLamp: board.OpenLamp, openLine: gpio.Open, alive: g.Alive, takeLeave: g.takeLeave,
 		openWatchdog: func(path string, d time.Duration) (dog, error) {
 			w, err := board.OpenWatchdog(path, d)
 			if err != nil {
@@ -67,12 +61,10 @@ func newPanel(g *Gateway) *panel {
 const retryPanel = time.Minute
 
 // run serves lamp, button and watchdog until ctx is done. What is missing is
-// said once and tried again; only the button's long press ends the gateway.
+// said once and tried again.
 func (p *panel) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	start := func(name, what string, f func(context.Context) error) {
 		if name == "" {
 			return
@@ -81,10 +73,6 @@ func (p *panel) run(ctx context.Context) error {
 			said := ""
 			for ctx.Err() == nil {
 				err := f(ctx)
-				if errors.Is(err, ErrReset) {
-					cancel(err)
-					return
-				}
 				if err != nil && err.Error() != said && ctx.Err() == nil {
 					said = err.Error()
 					p.g.log.Error("a part of the board does not work; it is tried again", "part", what, "err", err)
@@ -100,9 +88,6 @@ func (p *panel) run(ctx context.Context) error {
 	start(p.cfg.Button, "button", p.runButton)
 	start(p.cfg.Watchdog, "watchdog", p.runWatchdog)
 	<-ctx.Done()
-	if err := context.Cause(ctx); errors.Is(err, ErrReset) {
-		return err
-	}
 	return nil
 }
 
@@ -243,8 +228,6 @@ func (p *panel) runButton(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	err = board.Button(ctx, l, func(press board.Press) {
 		switch press {
 		case board.Short:
@@ -259,18 +242,24 @@ func (p *panel) runButton(ctx context.Context) error {
 		case board.Let:
 			p.show(0)
 		case board.Long:
-			p.g.log.Warn("factory reset by the button")
-			if err := markReset(p.g.cfg.State.Directory); err != nil {
-				p.g.log.Error("there is no factory reset", "err", err)
-				return
-			}
-			cancel(ErrReset)
+			p.factoryReset(ctx)
 		}
 	})
-	if cause := context.Cause(ctx); errors.Is(cause, ErrReset) {
-		err = cause
-	}
 	return errors.Join(err, l.Close())
+}
+
+// factoryReset does what postern decommission --force does: registry and
+// contacts are told if that can be, and whoever runs the gateway builds its
+// state anew.
+func (p *panel) factoryReset(ctx context.Context) {
+	p.g.log.Warn("factory reset by the button: this gateway becomes a new one")
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	var d local.Decommissioned
+	if err := p.takeLeave(ctx, &d); err != nil {
+		p.g.log.Warn("not everybody was told of the factory reset", "err", err)
+	}
+	p.g.retire.Do(func() { close(p.g.retired) })
 }
 
 // show lets the lamp identify the gateway for so long.
@@ -278,53 +267,4 @@ func (p *panel) show(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.identify = time.Now().Add(d)
-}
-
-// resetMark is the file that asks for a factory reset. It is there before the
-// first file goes, so that a power cut in between does not leave half a state.
-const resetMark = "factory-reset"
-
-func markReset(given string) error {
-	dir, err := StateDirectory(given, "postern")
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, resetMark), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("factory reset: %w", err)
-	}
-	return errors.Join(f.Sync(), f.Close(), syncDirectory(dir))
-}
-
-// carryOutReset removes the state if a factory reset was asked for: claim,
-// permissions, history, audit. The configuration is the operator's and stays.
-func carryOutReset(dir string) (done bool, err error) {
-	mark := filepath.Join(dir, resetMark)
-	if _, err := os.Stat(mark); err != nil {
-		return false, nil // there is none, or no directory yet
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "postern.db*"))
-	if err != nil {
-		return false, fmt.Errorf("factory reset: %w", err)
-	}
-	for _, f := range files {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, fmt.Errorf("factory reset: %w", err)
-		}
-	}
-	if err := syncDirectory(dir); err != nil {
-		return false, err
-	}
-	if err := os.Remove(mark); err != nil {
-		return false, fmt.Errorf("factory reset: %w", err)
-	}
-	return true, syncDirectory(dir)
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("factory reset: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +15,7 @@ import (
 	"postern/control"
 	"postern/drivers/gpio"
 	"postern/internal/config"
+	"postern/internal/local"
 	"postern/xmpp"
 )
 
@@ -114,39 +113,32 @@ func TestMissingPartsHoldNothingUp(t *testing.T) {
 func TestFactoryReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := panelOf(t, config.Board{Button: "chip:1"})
-		dir := p.g.cfg.State.Directory
+		p.g.retired = make(chan struct{})
 		line := gpio.NewSimLine("chip:1")
 		line.Drive(gpio.High)
 		p.openLine = func(string) (gpio.Line, error) { return line, nil }
-		for _, f := range []string{"postern.db", "postern.db.damaged", "other"} {
-			if err := os.WriteFile(filepath.Join(dir, f), []byte("x"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		left := 0
+		p.takeLeave = func(context.Context, *local.Decommissioned) error { left++; return errors.New("not connected") }
+		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- p.run(t.Context()) }()
+		go func() { done <- p.run(ctx) }()
 		time.Sleep(time.Second)
 		line.Drive(gpio.Low)
 		time.Sleep(9 * time.Second)
 		line.Drive(gpio.High) // not long enough
 		time.Sleep(time.Second)
-		if done, err := carryOutReset(dir); done || err != nil {
-			t.Errorf("nine seconds reset it: %v %v", done, err)
+		select {
+		case <-p.g.retired:
+			t.Error("nine seconds reset it")
+		default:
 		}
 		line.Drive(gpio.Low)
-		if err := <-done; !errors.Is(err, ErrReset) {
-			t.Errorf("the gateway goes on: %v", err)
+		if err := p.g.waitRetired(t.Context()); !errors.Is(err, ErrDecommissioned) || left != 1 {
+			t.Errorf("%v, took leave %d times", err, left)
 		}
-		// The next start.
-		if done, err := carryOutReset(dir); !done || err != nil {
-			t.Errorf("%v %v", done, err)
-		}
-		left, err := os.ReadDir(dir)
-		if err != nil || len(left) != 1 || left[0].Name() != "other" {
-			t.Errorf("left %v, %v", left, err)
-		}
-		if done, err := carryOutReset(dir); done || err != nil {
-			t.Errorf("a second time: %v %v", done, err)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -137,6 +138,9 @@ func together(needs []gateway.Need) []gateway.Need {
 	return out
 }
 
+// credentials is where the packaged service takes its secrets from.
+const credentials = "/etc/postern/credentials"
+
 // checkConfig reads the configuration; nil when there is none or it is wrong.
 func checkConfig(found *[]doctor.Finding, file string) (cfg *config.Config, there bool) {
 	add := func(s doctor.State, text, next string) {
@@ -152,6 +156,12 @@ func checkConfig(found *[]doctor.Finding, file string) (cfg *config.Config, ther
 		return nil, true
 	}
 	add(doctor.OK, fmt.Sprintf("%s is fine: %s", file, count(len(cfg.Nodes), "node")), "")
+	if name, ok := strings.CutPrefix(cfg.Account.Password.Credential, "postern_"); ok {
+		secret := filepath.Join(credentials, filepath.Base(name))
+		if _, err := os.Stat(secret); errors.Is(err, fs.ErrNotExist) {
+			add(doctor.Todo, "the service has no credential "+name, "install -m 600 /dev/null "+secret+", and write the password into it")
+		}
+	}
 	for _, n := range remarks(cfg) {
 		add(doctor.Note, n, "")
 	}

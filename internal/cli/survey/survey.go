@@ -50,7 +50,7 @@ type Report struct {
 // Account stands in a whole file for what only a person knows.
 const Account = `account:
   jid: gateway@site.example                # the gateway's own account
-  password: {file: /etc/postern/password}
+  password: {file: /etc/postern/password}  # as a service: {credential: postern_password}
 access:
   owner: operator@site.example             # who may read and switch everything
 `
