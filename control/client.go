@@ -219,6 +219,9 @@ type Field struct {
 	Options         []node.Option
 	Open            bool // other values than the options are allowed
 	Page, Group     string
+	Section         string // labels of the sections it is in, outermost first
+	NotSame         bool   // the value shown may be another one elsewhere
+	Error           string // what is wrong with the value, in a dynamic form
 }
 
 // Form is a control form.

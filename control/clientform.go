@@ -14,7 +14,7 @@ import (
 // the layout to fields that do not exist are ignored (R57).
 func parseForm(x exi.Cursor) *Form {
 	f := new(Form)
-	pages := make(map[string]string)
+	pages := make(map[string]place)
 	for k := range x.Children() {
 		switch k.Name() {
 		case nameTitle:
@@ -27,17 +27,21 @@ func parseForm(x exi.Cursor) *Form {
 			}
 		case namePage:
 			label, _ := k.Attr(attrLabel)
-			collectRefs(k, label.String(), pages, 0)
+			collectRefs(k, place{page: label.String()}, pages, 0)
 		}
 	}
 	for i := range f.Fields {
-		f.Fields[i].Page = pages[f.Fields[i].Var]
+		at := pages[f.Fields[i].Var]
+		f.Fields[i].Page, f.Fields[i].Section = at.page, at.section
 	}
 	return f
 }
 
+// place is where the layout puts a field.
+type place struct{ page, section string }
+
 // collectRefs notes the page of every referenced field, sections included.
-func collectRefs(c exi.Cursor, page string, pages map[string]string, depth int) {
+func collectRefs(c exi.Cursor, at place, pages map[string]place, depth int) {
 	const deepest = 20
 	if depth > deepest {
 		return
@@ -47,10 +51,16 @@ func collectRefs(c exi.Cursor, page string, pages map[string]string, depth int) 
 		case nameFieldref:
 			v, _ := k.Attr(attrVar)
 			if _, ok := pages[v.String()]; !ok {
-				pages[v.String()] = page
+				pages[v.String()] = at
 			}
 		case nameSection:
-			collectRefs(k, page, pages, depth+1)
+			label, _ := k.Attr(attrLabel)
+			in := at
+			if in.section != "" && !label.IsZero() {
+				in.section += ", "
+			}
+			in.section += label.String()
+			collectRefs(k, in, pages, depth+1)
 		}
 	}
 }
@@ -79,6 +89,10 @@ func parseFormField(c exi.Cursor) (f Field, ok bool) {
 			f.validate(k)
 		case nameReadOnly:
 			f.Writable = false
+		case nameNotSame:
+			f.NotSame = true
+		case nameDynError:
+			f.Error = k.Text().String()
 		case nameParameterGroup:
 			g, _ := k.Attr(attrName)
 			f.Group = g.String()

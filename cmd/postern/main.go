@@ -47,6 +47,7 @@ func commands() []command {
 		{"login", op, "keep an account to read and switch things with", cli.Login},
 		{"read", op, "read things", cli.Read},
 		{"set", op, "switch things", cli.Set},
+		{"form", op, "set a thing by the form that it offers", cli.Form},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
 		{"plot", op, "draw what the readings of a thing were", cli.Plot},
 		{"claim", own, "make a gateway yours by its claim code", pairing.Claim},

@@ -34,6 +34,8 @@ var errLost = errors.New("the connection to the server was lost")
 type link struct {
 	account Account
 	verbose bool
+	// register adds handlers before the session runs; nil for none.
+	register func(*xmpp.Mux)
 	// lasting reconnects and resumes; otherwise the first error is final.
 	lasting bool
 }
@@ -47,6 +49,9 @@ func (e *Env) dial(ctx context.Context, l link) (*conn, error) {
 	c := &conn{things: thing.New(), ended: make(chan error, 1)}
 	mux := &xmpp.Mux{}
 	c.things.Register(mux)
+	if l.register != nil {
+		l.register(mux)
+	}
 	cfg.Handler = mux
 	cfg.OnOnline = func(ctx context.Context, s *xmpp.Session, resumed bool) {
 		if !resumed {
