@@ -556,3 +556,23 @@ func Test0323D17_SplitsLargeAnswers(t *testing.T) {
 		}
 	})
 }
+
+// Who reads by the address that a concentrator gave gets it back; who does not,
+// does not.
+func TestSourceOfNodesWithoutOne(t *testing.T) {
+	nodes := []node.Node{{Ref: node.Ref{ID: "a"}, Fields: []node.Field{{Name: "v", Types: node.Momentary, Const: drivers.Int(1)}}}}
+	for body, want := range map[string]string{
+		"<node nodeId='a' sourceId='MeteringTopology'/>": `<node nodeId='a' sourceId='MeteringTopology'>`,
+		"<node nodeId='a'/>":                             `<node nodeId='a'>`,
+		"":                                               `<node nodeId='a'>`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, nodes, nil, nil)
+			defer r.stop()
+			r.recv(alice, req("1", "seqnr='1' momentary='true'", body))
+			if got := strings.Join(r.out(), ""); !strings.Contains(got, want) {
+				t.Errorf("%s: %s", body, got)
+			}
+		})
+	}
+}
