@@ -40,6 +40,14 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("nothing about %s: %s", c, out)
 		}
 	}
+	// The packaged service's credential.
+	text = strings.Replace(text, "{file: "+dir+"/none}", "{credential: postern_no-such-secret}", 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ = call(t, Doctor, "", "--config", file); !strings.Contains(out, "install -m 600 /dev/null /etc/postern/credentials/no-such-secret") {
+		t.Errorf("%s", out)
+	}
 	if code, out, _ = call(t, Doctor, "", "--config", dir+"/no.yaml"); code != cli.ExitFailure || !strings.Contains(out, "there is no configuration") {
 		t.Errorf("%d %s", code, out)
 	}
