@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -142,4 +143,22 @@ func (c *Client) Things(ctx context.Context, p ThingsPage) (Things, error) {
 	var t Things
 	err := c.call(ctx, "POST", "/v1/things", p, &t)
 	return t, err
+}
+
+// Services lists the services that ask about their users, as JSON.
+func (c *Client) Services(ctx context.Context) (list json.RawMessage, err error) {
+	err = c.call(ctx, "GET", "/v1/services", nil, &list)
+	return list, err
+}
+
+// PutService adds or replaces a service given as JSON, and returns it with what
+// was made for it.
+func (c *Client) PutService(ctx context.Context, s json.RawMessage) (made json.RawMessage, err error) {
+	err = c.call(ctx, "PUT", "/v1/services", s, &made)
+	return made, err
+}
+
+// RemoveService forgets a service and its users.
+func (c *Client) RemoveService(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "/v1/services", map[string]string{"name": name}, nil)
 }

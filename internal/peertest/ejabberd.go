@@ -79,7 +79,7 @@ func (e *ejabberd) configure(s *Server) (err error) {
 	return writeTemplate(filepath.Join(s.Dir, "ejabberd.yml"), ejabberdConfig, map[string]any{
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": e.ports[0], "Direct": e.ports[1], "HTTP": e.ports[2],
 		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Debug": s.opt.LogDebug,
-		"Resume":     int(s.opt.ResumeTimeout.Seconds()),
+		"Resume":   int(s.opt.ResumeTimeout.Seconds()),
 		"Register": s.opt.Register, "Components": s.opt.Components, "ComponentPort": e.ports[3], "ComponentSecret": ComponentSecret,
 	})
 }

@@ -42,7 +42,7 @@ func (p *prosody) configure(s *Server) (err error) {
 	return writeTemplate(filepath.Join(s.Dir, "prosody.cfg.lua"), prosodyConfig, map[string]any{
 		"Dir": s.Dir, "Domain": s.Domain, "C2S": p.ports[0], "Direct": p.ports[1], "Log": s.LogFile,
 		"TLS12": s.opt.TLS12, "Plain": s.opt.PlainAllowed, "Auth": s.authentication(), "Debug": s.opt.LogDebug, "ClientCerts": s.opt.ClientCerts,
-		"Resume":     int(s.opt.ResumeTimeout.Seconds()),
+		"Resume":   int(s.opt.ResumeTimeout.Seconds()),
 		"Register": s.opt.Register, "Components": s.opt.Components, "ComponentPort": p.ports[2], "ComponentSecret": ComponentSecret,
 	})
 }

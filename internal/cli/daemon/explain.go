@@ -17,8 +17,9 @@ const explainHelp = `Usage: postern explain NODE [--json] [--socket PATH]
 
 Tells why a node of the gateway on this machine reads as it does: when its
 device was read, what came of it and when it is tried again, and the last octets
-that went over its bus; for each field how it is computed or its value as measured, its calibration, how old it is, and whether the history kept
-it. It asks the running gateway and reads no hardware.
+that went over its bus; for each field how it is computed or its value as
+measured, its calibration, how old it is, and whether the history kept it. It
+asks the running gateway and reads no hardware.
 
 Options:
   --socket PATH   the local door of the gateway (default: that of postern run)

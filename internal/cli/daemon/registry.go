@@ -26,6 +26,7 @@ import (
 const registryHelp = `Usage: postern registry [run] --config FILE
        postern registry [run] --domain DOMAIN --server HOST:PORT --secret-file FILE
        postern registry export [FILE] | import [FILE]
+       postern registry services [list | put FILE | remove NAME]
 
 A thing registry (XEP-0347) and provisioning server (XEP-0324) as an external
 component (XEP-0114) of Prosody, ejabberd or another server: things register,
@@ -47,6 +48,11 @@ State, while no registry runs:
                        of things that nobody has claimed yet
   import [FILE]        read such lines into an empty state
 
+Programs that ask about their users, at the running registry (or hub):
+  services             list them as JSON
+  services put FILE    add or replace one, given as JSON ("-": stdin)
+  services remove NAME forget one
+
 Both:
   --state DIR          where the state is kept ($STATE_DIRECTORY, else
                        /var/lib/postern-registry, for others $XDG_STATE_HOME)
@@ -58,6 +64,7 @@ Examples:
   postern registry --domain things.example.org --server 127.0.0.1:5347 \
       --secret-file /etc/postern/component-secret
   postern registry export things.jsonl
+  postern registry services put portal.json
 `
 
 // registryFile is the configuration of postern registry.
@@ -160,9 +167,11 @@ func (o *registryOptions) dispatch(ctx context.Context, env *cli.Env, rest []str
 		return o.run(ctx, env)
 	case verb == "run":
 		return usagef("run takes no arguments")
+	case verb == "services":
+		return o.services(ctx, env, rest)
 	case verb != "export" && verb != "import":
 		hint := ""
-		if n := config.Nearest(verb, []string{"run", "export", "import"}); n != "" {
+		if n := config.Nearest(verb, []string{"run", "export", "import", "services"}); n != "" {
 			hint = "; did you mean " + n + "?"
 		}
 		return usagef("there is no command registry %s%s", verb, hint)

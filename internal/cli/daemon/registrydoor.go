@@ -21,7 +21,8 @@ func registryDoor(svc *registry.Server) map[string]local.Handler {
 	return map[string]local.Handler{
 		"POST /v1/rules/list": d.rules, "POST /v1/rules": d.addRule, "DELETE /v1/rules": d.removeRule,
 		"POST /v1/may": d.may, "GET /v1/questions": d.questions, "POST /v1/questions": d.decide,
-		"POST /v1/things": d.things,
+		"POST /v1/things":  d.things,
+		"GET /v1/services": d.services, "PUT /v1/services": d.putService, "DELETE /v1/services": d.removeService,
 	}
 }
 
@@ -179,3 +180,23 @@ func (d door) things(_ context.Context, r *local.Request) (any, error) {
 }
 
 var errNoState = errors.New("there is no state of a registry")
+
+func (d door) services(context.Context, *local.Request) (any, error) {
+	return append([]registry.Service{}, d.svc.Services()...), nil
+}
+
+func (d door) putService(_ context.Context, r *local.Request) (any, error) {
+	var x registry.Service
+	if err := r.Body(&x); err != nil {
+		return nil, err
+	}
+	return d.svc.PutService(x)
+}
+
+func (d door) removeService(_ context.Context, r *local.Request) (any, error) {
+	var x struct{ Name string }
+	if err := r.Body(&x); err != nil {
+		return nil, err
+	}
+	return struct{}{}, d.svc.RemoveService(x.Name)
+}
