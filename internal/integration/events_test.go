@@ -134,6 +134,10 @@ func missesNothing(t *testing.T, s *peertest.Server, receipts bool) {
 		t.Fatalf("after two seconds: %+v", b)
 	}
 	first := b.live[0]
+	status := newOperator(t).postern(t, "status", "--socket", g.socket).out
+	if !strings.Contains(status, s.JID("owner")+"  online; ") || strings.Contains(status, "(handed to the server)") == receipts {
+		t.Errorf("the subscriber in postern status:\n%s", status)
+	}
 
 	// Away while its connection lives.
 	p.do("present", map[string]any{"on": false})
