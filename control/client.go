@@ -57,7 +57,10 @@ func (e *SetError) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Refusal.Error())
 	for _, p := range e.Params {
-		fmt.Fprintf(&b, "; %s: %s", p.Name, p.Text)
+		// The text about the whole often is that about its first parameter.
+		if p.Text == "" || !strings.Contains(e.Refusal.Text, p.Text) {
+			fmt.Fprintf(&b, "; %s: %s", p.Name, p.Text)
+		}
 	}
 	return b.String()
 }
