@@ -20,6 +20,9 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 	if fault != nil {
 		return nil, fault
 	}
+	if r.lang == "" {
+		r.lang = st.Lang
+	}
 	f, fault := s.formFor(ctx, r, st.From)
 	if fault != nil {
 		return nil, fault
@@ -65,7 +68,12 @@ func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form,
 	if len(left) == 0 {
 		left = nodes
 	}
-	return s.buildForm(left, d), nil
+	f := s.buildForm(left, d)
+	for i := range f.fields { // texts only, never names or values (R34)
+		p := &f.fields[i].param
+		p.Label = p.LabelIn(r.lang)
+	}
+	return f, nil
 }
 
 // form is a data form with everything XEP-0325 wants on it.

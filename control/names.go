@@ -84,6 +84,7 @@ var (
 	nameUpdated      = exi.N(nsDynamic, "updated")
 
 	attrLabel           = at("label")
+	attrLang            = exi.N(exi.NSXML, "lang")
 	attrSessionVariable = at("sessionVariable")
 	attrDatatype        = at("datatype")
 	attrMin             = at("min")

@@ -18,6 +18,7 @@ type request struct {
 	// hidden are the values of the form's hidden fields: one of them may name
 	// its session, whatever the field is called (D15).
 	hidden []string
+	lang   string // xml:lang of the request; empty for none
 
 	serviceToken, deviceToken, userToken string
 }
@@ -54,6 +55,8 @@ func parseRequest(c exi.Cursor, names int) (*request, *xmpp.Error) {
 			p.r.deviceToken = v.String()
 		case attrUserToken:
 			p.r.userToken = v.String()
+		case attrLang: // beside the iq, as the printed examples have it (D1)
+			p.r.lang = v.String()
 		}
 	}
 	set := c.Name() == nameSet

@@ -148,9 +148,11 @@ func (n *NodeKeys) MayWrite(channel string) bool {
 
 // Field is how one channel is shown.
 type Field struct {
-	Name string `yaml:"name,omitempty" min:"1" max:"128" doc:"name of the field; the channel's name when left out" example:"Temperature"`
-	Type string `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
-	Hide bool   `yaml:"hide" default:"false" doc:"do not show this channel"`
+	Name   string            `yaml:"name,omitempty" min:"1" max:"128" doc:"name of the field; the channel's name when left out" example:"Temperature"`
+	Type   string            `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
+	Label  string            `yaml:"label,omitempty" max:"200" doc:"what people call it in forms, if it can be switched" example:"Pump"`
+	Labels map[string]string `yaml:"labels,omitempty" max:"200" doc:"the same in other languages, by their tags in lower case"`
+	Hide   bool              `yaml:"hide" default:"false" doc:"do not show this channel"`
 	// Localisation of the name (XEP-0323 §4).
 	Module    string `yaml:"module,omitempty" max:"256" doc:"module whose texts translate the name (XEP-0323 stringIds)"`
 	StringIDs string `yaml:"string_ids,omitempty" max:"256" format:"string-ids" doc:"its texts that make up the name: id, or id|module|seed, separated by commas"`

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +122,7 @@ nodes:
 	if n.ID != "no" || n.Interval != 90*time.Second || c.Address != 0x77 || c.Rate != "4x" || c.Age != 100*time.Millisecond || n.Bus != "1" {
 		t.Errorf("%+v %+v", n, c)
 	}
-	if n.Fields["temperature"] != (Field{Name: "Temp", Type: "status"}) || n.MayWrite("heater") {
+	if !reflect.DeepEqual(n.Fields["temperature"], Field{Name: "Temp", Type: "status"}) || n.MayWrite("heater") {
 		t.Errorf("%+v", n.Fields)
 	}
 	m := cfg.Nodes[1]

@@ -65,6 +65,9 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 	for i := range params {
 		p := &params[i]
 		p.Safe = safeState(n.Config, p)
+		if f := n.Fields[p.Name]; f.Label != "" || f.Labels != nil {
+			p.Label, p.Labels = f.Label, f.Labels
+		}
 		rename(&p.Name, &p.Channel)
 		fields = append(fields, node.Field{
 			Name: control.OverrideField(p.Name), Kind: drivers.KindString, Types: node.Status, Computed: true,

@@ -112,9 +112,11 @@ type Parameter struct {
 	Channel string // of the device; empty stands for Name
 	Kind    drivers.Kind
 	Label   string
-	Doc     string // what it does, shown in forms
-	Page    string // form page; empty stands for the node's title
-	Group   string // parameterGroup; empty for none
+	// Labels are labels by language (RFC 5646, lower case), in place of Label.
+	Labels map[string]string
+	Doc    string // what it does, shown in forms
+	Page   string // form page; empty stands for the node's title
+	Group  string // parameterGroup; empty for none
 
 	// Min and Max bound numbers, both inclusive.
 	Min, Max       drivers.Number
