@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/cli"
 	"postern/internal/local"
+	"postern/internal/peertest"
 )
 
 const (
@@ -111,7 +112,7 @@ func TestPairDraws(t *testing.T) {
 		t.Errorf("to standard output: %d %s", r.code, r.err)
 	}
 	if _, err := exec.LookPath("zbarimg"); err != nil {
-		t.Skip("zbarimg (package zbar-tools) is not installed")
+		peertest.Missing(t, "zbarimg", "zbar-tools")
 	}
 	out, err := exec.Command("zbarimg", "-q", "--raw", file("c.png")).Output()
 	if err != nil || string(out) != aCode+"\n" {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/internal/peertest"
 )
 
 // texts are what the tests encode: claim codes of several lengths, with what
@@ -29,7 +31,7 @@ var texts = []string{
 func decode(t *testing.T, file string) []string {
 	t.Helper()
 	if _, err := exec.LookPath("zbarimg"); err != nil {
-		t.Skip("zbarimg (package zbar-tools) is not installed")
+		peertest.Missing(t, "zbarimg", "zbar-tools")
 	}
 	out, err := exec.Command("zbarimg", "-q", "--raw", "-Sdisable", "-Sqrcode.enable", file).Output()
 	if err != nil {
@@ -43,7 +45,7 @@ func decode(t *testing.T, file string) []string {
 func tool(t *testing.T, pkg, name string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s (package %s) is not installed", name, pkg)
+		peertest.Missing(t, name, pkg)
 	}
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
