@@ -81,7 +81,8 @@ func Test0325R33_ClientSets(t *testing.T) {
 		if !errors.As(err, &se) || se.Refusal.Condition != xmpp.BadRequest || len(se.Params) != 2 || se.Params[1].Name != "fade" || !errors.Is(err, &xmpp.Error{Condition: xmpp.BadRequest}) {
 			t.Errorf("%v", err)
 		}
-		if !strings.Contains(err.Error(), "level: must be from 0 to 100") {
+		// Each fault is told once.
+		if err.Error() != "bad-request: level must be from 0 to 100, and 1 more; fade: must be a multiple of 0.5 counted from 0" {
 			t.Error(err)
 		}
 	})
