@@ -179,6 +179,38 @@ func (s *Service) sendPast(ctx context.Context, out *outgoing) {
 	}
 }
 
+// pacer is a Sender that knows how much waits in it.
+type pacer interface{ Pending() int }
+
+// A read-out of the past goes on when at most these many stanzas wait: enough
+// to keep a link busy, and a megabyte or two, where a full queue would take
+// thirty.
+const (
+	waiting  = 64
+	paceTick = 2 * time.Millisecond
+	paceMost = 10 * time.Second // then the queue's own limit holds
+)
+
+// pace waits until the session has sent most of what it has.
+func (s *Service) pace(ctx context.Context) {
+	p, ok := s.cfg.Sender.(pacer)
+	if !ok || p.Pending() <= waiting {
+		return
+	}
+	tick := time.NewTicker(paceTick)
+	defer tick.Stop()
+	for range paceMost / paceTick {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if p.Pending() <= waiting {
+			return
+		}
+	}
+}
+
 // sendField sends the history of one field. It reports false when nothing more
 // is to be sent.
 func (s *Service) sendField(ctx context.Context, out *outgoing, e *entry, p *past, left *int) bool {
@@ -215,6 +247,7 @@ func (s *Service) sendField(ctx context.Context, out *outgoing, e *entry, p *pas
 		}
 		if len(out.rep.items) >= maxItems {
 			out.flush(ctx)
+			s.pace(ctx)
 			if out.failed || ctx.Err() != nil || !s.alive(out.r) {
 				return false
 			}

@@ -260,3 +260,10 @@ func (s *Session) WaitOnline(ctx context.Context) error {
 
 // Stats returns the counters.
 func (s *Session) Stats() Stats { return s.stats() }
+
+// Pending returns how many stanzas are not yet written or not yet acknowledged.
+// Who has much to send waits for it to fall: each waiting stanza takes memory.
+func (s *Session) Pending() int {
+	unacked, queued := s.q.pending()
+	return unacked + queued
+}
