@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -288,7 +289,7 @@ func (v *overrides) overridden() []Output {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Output) int { return strings.Compare(a.String(), b.String()) })
+	sort.Slice(out, func(i, j int) bool { return out[i].String() < out[j].String() })
 	return out
 }
 

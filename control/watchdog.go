@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 
@@ -106,7 +106,9 @@ func (s *Service) trips(st *state) (list []trip) {
 	s.safety.Lock()
 	defer s.safety.Unlock()
 	// In a fixed order, so that what happens can be told from the rules.
-	for _, o := range slices.SortedFunc(maps.Keys(st.rules), func(a, b Output) int { return strings.Compare(a.String(), b.String()) }) {
+	outputs := slices.Collect(maps.Keys(st.rules))
+	sort.Slice(outputs, func(i, j int) bool { return outputs[i].String() < outputs[j].String() })
+	for _, o := range outputs {
 		r, state := st.rules[o], s.stateOf(o)
 		if state.activeSince.IsZero() {
 			state.blind = time.Time{}

@@ -9,7 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -85,7 +85,7 @@ func (l *localTransport) Find(ctx context.Context, domain, addr string, mode xmp
 	}
 	// Those that say that they are for the domain come first; ordom is only
 	// recommended, so the others are tried too.
-	slices.SortStableFunc(services, func(a, b dnssd.Service) int { return rank(a, domain) - rank(b, domain) })
+	sort.SliceStable(services, func(i, j int) bool { return rank(services[i], domain) < rank(services[j], domain) })
 	for _, s := range services {
 		if rank(s, domain) < 2 {
 			found = append(found, xmpp.Target{Addr: s.HostPort()})
@@ -132,7 +132,7 @@ func dhcpServer(file string) string {
 				continue
 			}
 		}
-		number := strings.TrimLeft(strings.ToLower(strings.TrimSpace(key)), "option_- new")
+		number := strings.TrimLeft(strings.ToLower(strings.TrimSpace(key)), "-_ ehinoptw")
 		value = strings.Trim(strings.TrimSpace(value), `"';`)
 		if b, err := hex.DecodeString(strings.ReplaceAll(value, ":", "")); err == nil && len(b) > 0 {
 			value = string(b)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -164,7 +164,7 @@ func tagList(tags config.Tags) (out []provisioning.Tag) {
 		numeric, _ := provisioning.Predefined(name)
 		out = append(out, provisioning.Tag{Name: name, Numeric: numeric, Value: strings.TrimSpace(value)})
 	}
-	slices.SortFunc(out, func(a, b provisioning.Tag) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
 }
 

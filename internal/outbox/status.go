@@ -1,8 +1,7 @@
 package outbox
 
 import (
-	"slices"
-	"strings"
+	"sort"
 	"time"
 )
 
@@ -55,6 +54,6 @@ func (o *Outbox) Status() Status {
 	for i := range st.Subscribers {
 		_, st.Subscribers[i].Available = o.cfg.Where(st.Subscribers[i].JID)
 	}
-	slices.SortFunc(st.Subscribers, func(a, b SubscriberStatus) int { return strings.Compare(a.JID, b.JID) })
+	sort.Slice(st.Subscribers, func(i, j int) bool { return st.Subscribers[i].JID < st.Subscribers[j].JID })
 	return st
 }

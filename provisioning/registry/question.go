@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -209,7 +210,7 @@ func (s *Server) Questions() []Question {
 	for _, q := range s.questions {
 		list = append(list, q)
 	}
-	slices.SortFunc(list, func(a, b Question) int { return a.Asked.Compare(b.Asked) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Asked.Before(list[j].Asked) })
 	return list
 }
 

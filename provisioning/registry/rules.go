@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -183,7 +184,7 @@ func (s *Server) Rules(device string) []Rule {
 			list = append(list, rules...)
 		}
 	}
-	slices.SortFunc(list, func(a, b Rule) int { return int(int64(a.Number) - int64(b.Number)) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Number < list[j].Number })
 	return list
 }
 

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"postern/internal/node"
@@ -70,7 +70,7 @@ func (s *Service) slice(sub *subscription) (out []outbox.Ref, ok bool) {
 	for n := range byNode {
 		nodes = append(nodes, n)
 	}
-	slices.SortFunc(nodes, func(a, b node.Ref) int { return strings.Compare(a.String(), b.String()) })
+	sort.Slice(nodes, func(i, j int) bool { return nodes[i].String() < nodes[j].String() })
 	for _, n := range nodes {
 		out = append(out, s.pieces(sub, n, byNode[n])...)
 	}
@@ -163,7 +163,7 @@ func (s *Service) pieces(sub *subscription, ref node.Ref, fields map[string][][2
 			s.cfg.Logger.Error("the history cannot be read; a subscriber misses a part of it", "node", ref.String(), "err", err)
 		}
 	}
-	slices.SortFunc(all, func(a, b reading) int { return int(a.ms - b.ms) })
+	sort.Slice(all, func(i, j int) bool { return all[i].ms < all[j].ms })
 	for len(all) > 0 {
 		n, size := 0, 0
 		for n < len(all) && (size+all[n].size <= pieceOctets || n == 0 || all[n].ms == all[n-1].ms) {
@@ -252,6 +252,6 @@ func (s *Service) Content(ctx context.Context, bare string, ref []byte) (xmpp.Pa
 	if len(items) == 0 {
 		return gap, nil
 	}
-	slices.SortStableFunc(items, func(a, b sensors.Item) int { return a.Time.Compare(b.Time) })
+	sort.SliceStable(items, func(i, j int) bool { return items[i].Time.Before(items[j].Time) })
 	return &sensors.Fields{Seq: req.Seq, Items: items, Done: true}, nil
 }

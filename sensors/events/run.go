@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -281,7 +282,7 @@ func (s *Service) readable(ctx context.Context, j *job, req *sensors.Request, it
 		return nil
 	}
 	items = slices.DeleteFunc(items, func(it sensors.Item) bool { return d.Readable(it.Ref, it.Name, it.Types) == 0 })
-	slices.SortStableFunc(items, func(a, b sensors.Item) int { return a.Time.Compare(b.Time) })
+	sort.SliceStable(items, func(i, j int) bool { return items[i].Time.Before(items[j].Time) })
 	return items
 }
 

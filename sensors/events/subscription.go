@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -200,8 +201,9 @@ func (s *subscription) stored() stored {
 	for k, sp := range s.spans {
 		out.Missed = append(out.Missed, missed{k.ref, k.name, span{sp.Open, slices.Clone(sp.Runs)}})
 	}
-	slices.SortFunc(out.Missed, func(a, b missed) int {
-		return strings.Compare(a.Node.String()+"\x00"+a.Name, b.Node.String()+"\x00"+b.Name)
+	sort.Slice(out.Missed, func(i, j int) bool {
+		a, b := &out.Missed[i], &out.Missed[j]
+		return a.Node.String()+"\x00"+a.Name < b.Node.String()+"\x00"+b.Name
 	})
 	return out
 }

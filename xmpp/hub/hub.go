@@ -160,7 +160,7 @@ type Hub struct {
 	perAddr  map[string]int
 	stopping bool
 	made     map[string][]time.Time // when accounts were registered, by network address
-	wg       sync.WaitGroup // everything that uses the hub's state
+	wg       sync.WaitGroup         // everything that uses the hub's state
 
 	docs sync.Pool
 }

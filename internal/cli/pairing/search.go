@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -127,7 +128,7 @@ func (d *desk) showFound(f provisioning.Found, offset int) error {
 // tagText shows tags in the order of their names.
 func tagText(tags []provisioning.Tag) string {
 	sorted := slices.Clone(tags)
-	slices.SortFunc(sorted, func(a, b provisioning.Tag) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Name < sorted[j].Name })
 	var words []string
 	for _, t := range sorted {
 		v := t.Value
