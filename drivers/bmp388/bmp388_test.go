@@ -1,0 +1,91 @@
+package bmp388
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Address: 0x77, Oversampling: "1x"}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x77, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x77, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x77, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x77, i2c.Late) },
+			})
+		})
+	}
+}
+
+// The octets of a chip that was sold, as the tests of the Elixir library
+// bmp3xx (github.com/elixir-sensors/bmp3xx, test/bmp3xx/bmp388) have them, and
+// what that library makes of them.
+func TestRealChip(t *testing.T) {
+	c := calibrationOf(realCal)
+	temp := c.temperature(0x85d873)
+	if math.Abs(temp-30.499314453874284) > 1e-9 {
+		t.Errorf("temperature %v", temp)
+	}
+	if p := c.pressure(0x6d9f97, temp); math.Abs(p-100876.00634692199) > 1e-4 {
+		t.Errorf("pressure %v", p)
+	}
+}
+
+func TestValues(t *testing.T) {
+	for _, osr := range []string{"1x", "32x"} {
+		s := Simulate(config).(*Slave)
+		s.Temperature, s.Pressure = drivers.Drift{Base: -12.34}, drivers.Drift{Base: 456.789}
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x76, s)
+		d, err := Open(t.Context(), sim, Config{Address: 0x76, Oversampling: osr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			got, err := d.Read(t.Context(), nil)
+			if err != nil || got[0].Value.String() != "-12.34" || got[1].Value.String() != "456.789" {
+				t.Fatalf("%s: %v, %v", osr, got, err)
+			}
+			sim.SetFault(0x76, i2c.BrownOut)
+		}
+	}
+}
+
+func TestOtherChip(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	s.reg[regID] = 0x58
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x77, s)
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); err == nil {
+		t.Errorf("a BMP280 was taken for a BMP388: %v", got)
+	}
+	for _, c := range []Config{{Address: 0x75, Oversampling: "1x"}, {Address: 0x76, Oversampling: "3x"}} {
+		if c.Validate() == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
