@@ -60,7 +60,7 @@ func rules() []rule {
 		{kind: "aht20", chip: "AHT20", lo: 0x38, hi: 0x38},
 		{chip: "BH1750 light sensor", lo: 0x23, hi: 0x23},
 		{chip: "PCF8574 or MCP23017 port expander", lo: 0x20, hi: 0x27},
-		{chip: "DS3231 or other clock", lo: 0x68, hi: 0x68},
+		{kind: "ds3231", chip: "DS3231 or other clock", lo: 0x68, hi: 0x68},
 		{kind: "scd30", chip: "SCD30", lo: 0x61, hi: 0x61, reg: []byte{0xd1, 0x00}, n: 3, check: words(1)},
 		{chip: "SCD4x carbon dioxide sensor", lo: 0x62, hi: 0x62},
 		{chip: "SGP30 air quality sensor", lo: 0x58, hi: 0x58},
