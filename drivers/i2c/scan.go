@@ -62,6 +62,7 @@ func rules() []rule {
 		{chip: "PCF8574 or MCP23017 port expander", lo: 0x20, hi: 0x27},
 		{kind: "ds3231", chip: "DS3231 or other clock", lo: 0x68, hi: 0x68},
 		{kind: "scd30", chip: "SCD30", lo: 0x61, hi: 0x61, reg: []byte{0xd1, 0x00}, n: 3, check: words(1)},
+		{kind: "sps30", chip: "SPS30", lo: 0x69, hi: 0x69, reg: []byte{0xd1, 0x00}, n: 3, check: words(1)},
 		{chip: "SCD4x carbon dioxide sensor", lo: 0x62, hi: 0x62},
 		{chip: "SGP30 air quality sensor", lo: 0x58, hi: 0x58},
 		{chip: "SSD1306 display", lo: 0x3c, hi: 0x3d},

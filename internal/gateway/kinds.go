@@ -24,6 +24,7 @@ import (
 	"postern/drivers/scd30"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
+	"postern/drivers/sps30"
 	"postern/drivers/tmp102"
 )
 
@@ -45,6 +46,7 @@ func kinds() []kind {
 		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
 		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina226.Open, ina226.Simulate),
 		i2cChip("scd30", "Sensirion SCD30: CO2, temperature, humidity", scd30.Open, scd30.Simulate),
+		i2cChip("sps30", "Sensirion SPS30: particulate matter", sps30.Open, sps30.Simulate),
 		i2cChip("ds3231", "Maxim DS3231: battery-backed clock, its temperature", ds3231.Open, ds3231.Simulate),
 		i2cChip("ads1115", "Texas Instruments ADS1115: four analog inputs", ads1115.Open, ads1115.Simulate),
 		thermometer("ds18b20", "DS18B20, MAX31820: 1-Wire thermometer", ds18b20.Open),
