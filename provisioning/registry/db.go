@@ -8,8 +8,8 @@ import (
 	"postern/internal/store"
 )
 
-// DB keeps the state of a Server: JSON values by key, in buckets. There are
-// two: Bolt for one machine, and package postgres for a fleet.
+// DB keeps the state of a Server: JSON values by key, in buckets. Bolt is
+// the one for a single machine.
 type DB interface {
 	// View runs f with a consistent state.
 	View(f func(Tx) error) error
