@@ -122,15 +122,15 @@ func TestChecksum(t *testing.T) {
 
 func TestConfigRefused(t *testing.T) {
 	for hint, change := range map[string]func(*Config){
-		"groups":       func(c *Config) { c.Fields[0].Pattern = "x" },
-		"missing clos": func(c *Config) { c.Fields[0].Pattern = "(" },
-		"type":         func(c *Config) { c.Fields[0].Type = "float" },
-		"scale":        func(c *Config) { c.Fields[0].Scale = "0" },
-		"name":         func(c *Config) { c.Fields[1].Name = "weight" },
-		"none; an":     func(c *Config) { c.Fields = nil },
-		"end":          func(c *Config) { c.End = "" },
-		"checksum":     func(c *Config) { c.Checksum = "crc" },
-		"port":         func(c *Config) { c.Serial.Port = "" },
+		"groups":             func(c *Config) { c.Fields[0].Pattern = "x" },
+		"missing clos":       func(c *Config) { c.Fields[0].Pattern = "(" },
+		"type":               func(c *Config) { c.Fields[0].Type = "float" },
+		"scale":              func(c *Config) { c.Fields[0].Scale = "0" },
+		"name":               func(c *Config) { c.Fields[1].Name = "weight" },
+		"none; name a model": func(c *Config) { c.Fields = nil },
+		"end":                func(c *Config) { c.End = "" },
+		"checksum":           func(c *Config) { c.Checksum = "crc" },
+		"port":               func(c *Config) { c.Serial.Port = "" },
 	} {
 		cfg := config
 		cfg.Fields = append([]Field(nil), config.Fields...)

@@ -12,13 +12,17 @@ import (
 )
 
 // Config is the configuration of an instrument that talks in lines of text.
+// Model and Description are for who fills in the values of a known model; this
+// package reads the rest only.
 type Config struct {
-	Serial   serial.Config `yaml:"serial" doc:"the serial port"`
-	Request  string        `yaml:"request" default:"" doc:"what is sent for a reading, with its line end; empty: the instrument sends by itself" example:"MEAS?\r\n"`
-	End      string        `yaml:"end" default:"\n" doc:"what ends a line of the instrument"`
-	Checksum string        `yaml:"checksum" default:"none" oneof:"none|nmea" doc:"nmea: lines are $…*HH with the exclusive or of the octets between"`
-	Timeout  time.Duration `yaml:"timeout" default:"2s" min:"10ms" max:"5m" doc:"how long all values of a reading may take"`
-	Fields   []Field       `yaml:"values" doc:"the values, one channel each"`
+	Serial      serial.Config `yaml:"serial" doc:"the serial port"`
+	Model       string        `yaml:"model,omitempty" doc:"name of a description: models/NAME.yaml beside this file, or one that comes with Postern (postern schema --models); request, end, checksum and timeout are then its" example:"vaisala-hmt330"`
+	Description string        `yaml:"description,omitempty" doc:"file of a description, instead of model" example:"my-scale.yaml"`
+	Request     string        `yaml:"request" default:"" doc:"what is sent for a reading, with its line end; empty: the instrument sends by itself" example:"MEAS?\r\n"`
+	End         string        `yaml:"end" default:"\n" doc:"what ends a line of the instrument"`
+	Checksum    string        `yaml:"checksum" default:"none" oneof:"none|nmea" doc:"nmea: lines are $…*HH with the exclusive or of the octets between"`
+	Timeout     time.Duration `yaml:"timeout" default:"2s" min:"10ms" max:"5m" doc:"how long all values of a reading may take"`
+	Fields      []Field       `yaml:"values,omitempty" doc:"the values, one channel each; with a description, further ones"`
 }
 
 // Field is one value of a line.
@@ -52,7 +56,7 @@ func (c Config) compile() ([]field, error) {
 		problems = append(problems, fmt.Errorf("values[%d] %s: "+format, append([]any{i, c.Fields[i].Name}, args...)...))
 	}
 	if len(c.Fields) == 0 {
-		problems = append(problems, errors.New("values: none; an instrument without values gives nothing to read"))
+		problems = append(problems, errors.New("values: none; name a model or a description, or list the values"))
 	}
 	if c.End == "" {
 		problems = append(problems, errors.New("end: empty; a line needs an end"))

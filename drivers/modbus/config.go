@@ -39,13 +39,18 @@ func (c BusConfig) Validate() error {
 }
 
 // Config is the configuration of one Modbus unit described by its registers.
+// Model, Description and Start are for who fills in the registers of a known
+// model; this package reads Registers only.
 type Config struct {
 	Bus          string     `yaml:"bus" doc:"name of the Modbus line that the unit is on" example:"field"`
+	Model        string     `yaml:"model,omitempty" doc:"name of a description: models/NAME.yaml beside this file, or one that comes with Postern (postern schema --models)" example:"eastron-sdm72d-m"`
+	Description  string     `yaml:"description,omitempty" doc:"file of a description, instead of model" example:"my-meter.yaml"`
+	Start        int        `yaml:"start" default:"-1" min:"-1" max:"65535" doc:"added to the addresses of the description; -1 leaves its own"`
 	Unit         int        `yaml:"unit" default:"1" min:"0" max:"255" doc:"unit address; 1 to 247 on a serial line"`
 	MaxRegisters int        `yaml:"max_registers" default:"125" min:"1" max:"125" doc:"registers that the unit gives in one answer"`
 	MaxBits      int        `yaml:"max_bits" default:"2000" min:"1" max:"2000" doc:"coils or inputs that the unit gives in one answer"`
 	MaxHole      int        `yaml:"max_hole" default:"8" min:"0" max:"124" doc:"unused registers that may be read along to save a request"`
-	Registers    []Register `yaml:"registers" doc:"the values of the unit, one channel each"`
+	Registers    []Register `yaml:"registers,omitempty" doc:"the values of the unit, one channel each; with a description, further ones"`
 }
 
 // Register is one value of a unit.

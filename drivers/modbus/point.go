@@ -45,7 +45,7 @@ func compile(regs []Register) ([]point, error) {
 	byName := map[string]int{}
 	var problems []error
 	if len(regs) == 0 {
-		problems = append(problems, errors.New("registers: none; a unit without registers gives nothing to read"))
+		problems = append(problems, errors.New("registers: none; name a model or a description, or list the registers"))
 	}
 	for i, r := range regs {
 		p, err := compileOne(r)

@@ -114,6 +114,7 @@ var table = []room{
 		[]string{"drivers/...", "board/..."}, []string{modulePeriph, moduleSys}},
 	{"drivers/*", "one package per chip: on the bus it sits on",
 		[]string{"drivers", "drivers/i2c", "drivers/spi", "drivers/onewire", "drivers/gpio", "drivers/serial", "drivers/modbus"}, []string{modulePeriph}},
+	{"drivers/catalog", "descriptions of instruments, embedded", nil, nil},
 	{"drivers/host", "this machine as a board",
 		[]string{"drivers"}, []string{"github.com/prometheus/procfs", moduleSys}},
 	{"drivers/modbus/slave", "a Modbus unit for demonstrations and tests",

@@ -140,7 +140,7 @@ func (e *exampler) fields(indent int, t reflect.Type, override map[string]string
 // shown lists keys that a useful example needs though they may be left out.
 func (e *exampler) shown(f field) bool {
 	switch f.key {
-	case "password", "owner", "level", "socket", "directory", "tls", "transport", "serial":
+	case "password", "owner", "level", "socket", "directory", "tls", "transport", "serial", "model":
 		return true
 	}
 	return false

@@ -31,11 +31,34 @@ func Hardware(kinds *Kinds) []byte {
 		section(&b, "## "+k.Name, k.Doc, reflect.TypeOf(k.New()).Elem())
 		channels(&b, k)
 	}
+	models(&b, kinds)
 	b.WriteString("\n# Buses\n\nEntries of the section `buses`.\n")
 	for _, k := range kinds.Buses {
 		section(&b, "## "+k.Type, k.Doc, reflect.TypeOf(k.New()).Elem())
 	}
 	return []byte(b.String())
+}
+
+// models lists the descriptions that a node can name.
+func models(b *strings.Builder, kinds *Kinds) {
+	if kinds.Models == nil {
+		return
+	}
+	b.WriteString("\n# Models\n\n" +
+		"A node of kind `modbus` or `ascii` names one by `model: NAME` and has its channels then. Each was read from the document that it cites, not measured on the device: compare the first readings with its display.\n" +
+		"A file `models/NAME.yaml` beside the configuration, or one that `description: FILE` names, adds a model; `postern schema --model NAME` prints one to start from.\n\n" +
+		"| model | what it is | kind | channels | source |\n|---|---|---|---|---|\n")
+	for _, m := range kinds.Models() {
+		var names []string
+		for _, c := range m.Channels {
+			names = append(names, "`"+c.Name+"`")
+		}
+		what := m.Vendor + " " + m.Device
+		if m.Factory != "" {
+			what += "; from the factory " + m.Factory
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", m.Name, what, m.Kind, strings.Join(names, " "), m.Source)
+	}
 }
 
 func section(b *strings.Builder, title, doc string, t reflect.Type) {

@@ -7,6 +7,10 @@ type Kind struct {
 	Bus  string // type of the bus that its key bus names; empty: none
 	// New returns a pointer to a new configuration struct of the kind.
 	New func() any
+	// Resolve fills a configuration from what it names outside of itself; dir is
+	// the folder of the file. An error is one as of Validate, or Problems of
+	// another file. nil: there is nothing to fill.
+	Resolve func(cfg any, dir string) error
 	// Channels lists the channels that a device of this configuration has.
 	// nil, or known false, when that is not known before it is opened.
 	Channels func(cfg any) (channels []Channel, known bool)
@@ -25,6 +29,18 @@ type Channel struct {
 	Writable bool
 }
 
+// Model is a description of an instrument that comes with the program.
+type Model struct {
+	Name    string
+	Kind    string // of the nodes that it is for
+	Vendor  string
+	Device  string
+	Source  string // the document that it was read from
+	Factory string // how it leaves the factory; may be empty
+
+	Channels []Channel
+}
+
 // BusKind is one kind of bus.
 type BusKind struct {
 	Type string
@@ -41,6 +57,8 @@ type Kinds struct {
 	Buses   []BusKind
 	Devices []Kind
 	Formats Formats // checks of the formats jid, bare-jid, decimal, condition, reading and formula
+	// Models lists the descriptions for Hardware. nil: there are none.
+	Models func() []Model
 	// Values lists what a condition or formula that passed its format looks at. nil:
 	// that is not checked.
 	Values func(condition string) []Value

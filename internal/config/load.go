@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -276,11 +277,34 @@ func (l *loader) node(n *node, path string) (Node, bool) {
 	if len(l.list) > before {
 		return nd, true
 	}
-	l.validate(n, path, cfg.Elem().Interface())
+	l.resolve(n, path, kind, cfg.Interface())
+	if len(l.list) == before {
+		l.validate(n, path, cfg.Elem().Interface())
+	}
 	if len(l.list) == before {
 		l.channels(n, path, &nd, kind)
 	}
 	return nd, true
+}
+
+// resolve lets the kind fill in what the node names outside of the file.
+func (l *loader) resolve(n *node, path string, kind *Kind, cfg any) {
+	if kind.Resolve == nil {
+		return
+	}
+	err := kind.Resolve(cfg, filepath.Dir(l.cfg.File))
+	var others Problems
+	switch {
+	case errors.As(err, &others):
+		l.list = append(l.list, others[:min(len(others), max(maxProblems-len(l.list), 0))]...)
+		at := n.key("description")
+		if at == n {
+			at = n.key("model")
+		}
+		l.add(at, path, "the description has problems", "correct that file")
+	case err != nil:
+		l.invalid(n, path, err)
+	}
 }
 
 // busOf returns the value of the key bus.
@@ -302,6 +326,24 @@ func Decode(path string, data []byte, v any) Problems {
 		setDefaults(s)
 		d := decoder{report: r, formats: formats(nil)}
 		d.structs(root, "", "", s)
+	}
+	return r.list.sorted()
+}
+
+// DecodeValid is Decode, and reports what the Validate method of v finds, each
+// at its place.
+func DecodeValid(path string, data []byte, v any) Problems {
+	r := &report{file: path}
+	root := r.parse(data)
+	if root == nil {
+		return r.list.sorted()
+	}
+	s := reflect.ValueOf(v).Elem()
+	setDefaults(s)
+	l := &loader{decoder: decoder{report: r, formats: formats(nil)}}
+	l.structs(root, "", "", s)
+	if len(r.list) == 0 {
+		l.validate(root, "", s.Interface())
 	}
 	return r.list.sorted()
 }

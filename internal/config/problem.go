@@ -60,9 +60,12 @@ func (ps Problems) Err() error {
 	return ps
 }
 
-// sorted orders by place and drops repetitions.
+// sorted orders by file and place and drops repetitions.
 func (ps Problems) sorted() Problems {
 	sort.SliceStable(ps, func(i, j int) bool {
+		if ps[i].File != ps[j].File {
+			return ps[i].File < ps[j].File
+		}
 		return ps[i].Line < ps[j].Line || ps[i].Line == ps[j].Line && ps[i].Col < ps[j].Col
 	})
 	return slices.Compact(ps)

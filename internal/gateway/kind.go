@@ -188,6 +188,7 @@ func modbusUnit(name, doc string) kind {
 		}
 		return unit{d, release}, nil
 	}
+	k.Resolve = resolveModbus
 	return k.describing()
 }
 
@@ -259,6 +260,7 @@ func Kinds() *config.Kinds {
 		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "override": checkOverride, "formula": checkCondition, "reading": checkReading, "string-ids": checkStringIDs, "line": gpio.CheckLine},
 		Values:  conditionValues,
 		Energy:  energyUnits,
+		Models:  Models,
 		Tag:     checkTag,
 	}
 	for _, k := range kinds() {

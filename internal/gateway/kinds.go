@@ -56,7 +56,7 @@ func kinds() []kind {
 		line("pulse", "pulse output on a GPIO line: energy, water, flow meter", gpio.OpenPulse),
 		line("relay", "relay or other output on a GPIO line", openRelay),
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
-		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open),
+		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open).resolving(resolveASCII),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
 		broadcaster("ble", "Bluetooth sensor that broadcasts: BTHome, RuuviTag, Xiaomi with ATC firmware, Eddystone, iBeacon", ble.Open, ble.Simulate),
 		broadcaster("ble-gatt", "Bluetooth device that is connected to and read (GATT)", ble.OpenConnected, ble.SimulateConnected),

@@ -87,13 +87,13 @@ func showProblems(env *cli.Env, file string, ps config.Problems) {
 	}
 	private := map[int]bool{}
 	for _, p := range ps {
-		private[p.Line] = private[p.Line] || p.Private
+		private[p.Line] = private[p.Line] || p.Private && p.File == file
 	}
 	for _, p := range ps {
 		head := p
 		head.Fix = ""
 		fmt.Fprintln(env.Stdout, printable(head.String()))
-		if p.Line > 0 && p.Line <= len(lines) && !private[p.Line] {
+		if p.File == file && p.Line > 0 && p.Line <= len(lines) && !private[p.Line] {
 			excerpt(env, p, lines[p.Line-1])
 		}
 		if p.Fix != "" {
