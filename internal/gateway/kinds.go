@@ -20,6 +20,7 @@ import (
 	"postern/drivers/mcp3008"
 	"postern/drivers/mcp9808"
 	"postern/drivers/nmea"
+	"postern/drivers/pms5003"
 	"postern/drivers/pwm"
 	"postern/drivers/scd30"
 	"postern/drivers/sht3x"
@@ -58,6 +59,7 @@ func kinds() []kind {
 		modbusUnit("modbus", "Modbus unit described by its registers: meter, inverter, PLC"),
 		talker("ascii", "instrument that talks in lines of text: scale, meter, multimeter", ascii.Open).resolving(resolveASCII),
 		talker("nmea", "satellite receiver (NMEA 0183)", nmea.Open),
+		talker("pms5003", "Plantower PMS5003, PMS7003, PMSA003: particulate matter", pms5003.Open),
 		broadcaster("ble", "Bluetooth sensor that broadcasts: BTHome, RuuviTag, Xiaomi with ATC firmware, Eddystone, iBeacon", ble.Open, ble.Simulate),
 		broadcaster("ble-gatt", "Bluetooth device that is connected to and read (GATT)", ble.OpenConnected, ble.SimulateConnected),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
