@@ -9,11 +9,15 @@ import (
 	"postern/drivers/ads1115"
 	"postern/drivers/aht20"
 	"postern/drivers/bme280"
+	"postern/drivers/bme680"
+	"postern/drivers/bmp388"
+	"postern/drivers/ds3231"
 	"postern/drivers/i2c"
 	"postern/drivers/ina219"
 	"postern/drivers/mcp9808"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
+	"postern/drivers/sps30"
 	"postern/drivers/tmp102"
 )
 
@@ -21,6 +25,7 @@ func TestScanFindsExactlyTheChips(t *testing.T) {
 	want := map[int]string{
 		0x18: "mcp9808", 0x38: "aht20", 0x40: "ina219", 0x44: "sht3x", 0x46: "sht4x",
 		0x48: "tmp102", 0x49: "ads1115", 0x76: "bme280", 0x77: "bmp280",
+		0x68: "ds3231", 0x69: "sps30",
 	}
 	sim := i2c.NewSim("sim")
 	for addr, s := range map[uint16]i2c.Slave{
@@ -28,6 +33,7 @@ func TestScanFindsExactlyTheChips(t *testing.T) {
 		0x40: ina219.Simulate(ina219.Config{}), 0x44: sht3x.Simulate(sht3x.Config{}),
 		0x46: sht4x.Simulate(sht4x.Config{}), 0x48: tmp102.Simulate(tmp102.Config{}),
 		0x49: ads1115.Simulate(ads1115.Config{}), 0x76: bme280.Simulate(bme280.Config{}),
+		0x68: ds3231.Simulate(ds3231.Config{}), 0x69: sps30.Simulate(sps30.Config{}),
 		0x77: bme280.SimulateBMP280(bme280.BMP280Config{}), 0x50: memory{},
 	} {
 		sim.Attach(addr, s)
@@ -113,5 +119,19 @@ func TestScanOfAStuckBus(t *testing.T) {
 	cancel()
 	if found, err := i2c.Scan(ctx, sim, i2c.ScanOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// The chips that share an address are told apart by their identity.
+func TestScanTellsBoschChipsApart(t *testing.T) {
+	for want, s := range map[string]i2c.Slave{
+		"bmp388": bmp388.Simulate(bmp388.Config{}), "bme680": bme680.Simulate(bme680.Config{}), "bme280": bme280.Simulate(bme280.Config{}),
+	} {
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x76, s)
+		found, err := i2c.Scan(t.Context(), sim, i2c.ScanOptions{})
+		if err != nil || len(found) != 1 || len(found[0].Guess) == 0 || found[0].Guess[0].Kind != want {
+			t.Errorf("%s: %+v, %v", want, found, err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"postern/drivers/ascii"
 	"postern/drivers/ble"
 	"postern/drivers/bme280"
+	"postern/drivers/bme680"
 	"postern/drivers/bmp388"
 	"postern/drivers/ds18b20"
 	"postern/drivers/ds3231"
@@ -39,6 +40,7 @@ func kinds() []kind {
 		i2cChip("bme280", "Bosch BME280: temperature, humidity, air pressure", bme280.Open, bme280.Simulate),
 		i2cChip("bmp280", "Bosch BMP280: temperature, air pressure", bme280.OpenBMP280, bme280.SimulateBMP280),
 		i2cChip("bmp388", "Bosch BMP388, BMP390: precise air pressure, temperature", bmp388.Open, bmp388.Simulate),
+		i2cChip("bme680", "Bosch BME680: temperature, humidity, air pressure, gas resistance", bme680.Open, bme680.Simulate),
 		i2cChip("mcp9808", "Microchip MCP9808: precise thermometer", mcp9808.Open, mcp9808.Simulate),
 		i2cChip("sht3x", "Sensirion SHT30, SHT31, SHT35: temperature, humidity", sht3x.Open, sht3x.Simulate),
 		i2cChip("sht4x", "Sensirion SHT40, SHT41, SHT45: temperature, humidity", sht4x.Open, sht4x.Simulate),
