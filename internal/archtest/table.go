@@ -37,7 +37,7 @@ var table = []room{
 	{"internal/cli/pairing", "commands about claims and rights: speak the vocabulary of provisioning to a registry",
 		[]string{"internal/cli", "internal/cli/pairing/qr", "internal/config", "internal/local", "internal/node", "provisioning", "xmpp"}, []string{moduleJID}},
 	{"internal/cli/pairing/qr", "claim codes as QR codes and labels; knows nothing of XMPP",
-		nil, []string{"rsc.io/qr/coding", "github.com/klauspost/compress/flate"}},
+		nil, []string{"rsc.io/qr/coding"}},
 	{"internal/cli/survey", "what is connected to this machine, found through the drivers and written down as configuration",
 		[]string{"board", "drivers/..."}, nil},
 	{"internal/cli/doctor", "whether a machine is fit for the gateway", []string{"board"}, []string{moduleSys}},

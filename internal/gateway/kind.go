@@ -73,36 +73,51 @@ func i2cChip[C any, D described](name, doc string, open func(context.Context, i2
 	k := base[C](name, doc, "i2c")
 	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := *cfg.(*C)
-		v := reflect.ValueOf(c)
-		bus, err := e.i2cBus(v.FieldByName("Bus").String(), uint16(v.FieldByName("Address").Int()), func() i2c.Slave { return sim(c) })
+		c := cfg.(*C)
+		name, address := placeOnI2C(cfg)
+		bus, err := e.i2cBus(name, address, func() i2c.Slave { return sim(*c) })
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, bus, c))
+		return device(open(ctx, bus, *c))
 	}
-	k.Claims = func(cfg any) (string, string) {
-		v := reflect.ValueOf(*cfg.(*C))
-		return fmt.Sprintf("address 0x%02x on bus %s", v.FieldByName("Address").Int(), sameBus(v.FieldByName("Bus").String())), "address"
-	}
+	k.Claims = claimedAddress
 	return k.describing()
 }
+
+// placeOnI2C and its like read the place of a device off its configuration,
+// once for all types: a generic function is compiled for each of them.
+func placeOnI2C(cfg any) (bus string, address uint16) {
+	return textField(cfg, "Bus"), uint16(reflect.ValueOf(cfg).Elem().FieldByName("Address").Int())
+}
+
+func textField(cfg any, name string) string {
+	return reflect.ValueOf(cfg).Elem().FieldByName(name).String()
+}
+
+func claimedAddress(cfg any) (string, string) {
+	name, address := placeOnI2C(cfg)
+	return fmt.Sprintf("address 0x%02x on bus %s", address, sameBus(name)), "address"
+}
+
+func claimedPort(cfg any) (string, string) { return "SPI port " + textField(cfg, "Port"), "port" }
+
+func claimedLine(cfg any) (string, string) { return "line " + sameLine(textField(cfg, "Line")), "line" }
 
 // spiChip is a kind that sits on an SPI bus; its configuration has the field
 // Port.
 func spiChip[C any, D described](name, doc string, open func(context.Context, spi.Port, C) (D, error), sim func(C) spi.Slave) kind {
 	k := base[C](name, doc, "")
 	k.simulable = true
-	port := func(cfg any) string { return reflect.ValueOf(*cfg.(*C)).FieldByName("Port").String() }
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
-		p, err := e.spiPort(port(cfg), func() spi.Slave { return sim(c) })
+		p, err := e.spiPort(textField(cfg, "Port"), func() spi.Slave { return sim(c) })
 		if err != nil {
 			return nil, err
 		}
 		return device(open(ctx, p, c))
 	}
-	k.Claims = func(cfg any) (string, string) { return "SPI port " + port(cfg), "port" }
+	k.Claims = claimedPort
 	return k.describing()
 }
 
@@ -112,15 +127,13 @@ func line[C any, D described](name, doc string, open func(context.Context, gpio.
 	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
-		l, err := e.gpioLine(reflect.ValueOf(c).FieldByName("Line").String())
+		l, err := e.gpioLine(textField(cfg, "Line"))
 		if err != nil {
 			return nil, err
 		}
 		return device(open(ctx, l, c))
 	}
-	k.Claims = func(cfg any) (string, string) {
-		return "line " + sameLine(reflect.ValueOf(*cfg.(*C)).FieldByName("Line").String()), "line"
-	}
+	k.Claims = claimedLine
 	return k.describing()
 }
 
@@ -130,7 +143,7 @@ func thermometer[C any, D described](name, doc string, open func(context.Context
 	k.simulable, k.shared = true, "1-wire"
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
-		return device(open(ctx, e.oneWire(reflect.ValueOf(c).FieldByName("ID").String()), c))
+		return device(open(ctx, e.oneWire(textField(cfg, "ID")), c))
 	}
 	return k.describing()
 }

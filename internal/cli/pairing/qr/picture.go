@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/flate"
+	"compress/flate"
 )
 
 // PNG draws a symbol in black and white, scale pixels a module (1 to 64). It is
