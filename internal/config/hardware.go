@@ -59,6 +59,7 @@ func models(b *strings.Builder, kinds *Kinds) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", m.Name, what, m.Kind, strings.Join(names, " "), m.Source)
 	}
+	section(b, "## Description", "the keys of a file that describes a model", reflect.TypeOf(kinds.Description()).Elem())
 }
 
 func section(b *strings.Builder, title, doc string, t reflect.Type) {

@@ -59,6 +59,8 @@ type Kinds struct {
 	Formats Formats // checks of the formats jid, bare-jid, decimal, condition, reading and formula
 	// Models lists the descriptions for Hardware. nil: there are none.
 	Models func() []Model
+	// Description returns a pointer to a struct with the keys of a description.
+	Description func() any
 	// Values lists what a condition or formula that passed its format looks at. nil:
 	// that is not checked.
 	Values func(condition string) []Value

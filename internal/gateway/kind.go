@@ -274,7 +274,9 @@ func Kinds() *config.Kinds {
 		Values:  conditionValues,
 		Energy:  energyUnits,
 		Models:  Models,
-		Tag:     checkTag,
+
+		Description: func() any { return new(description) },
+		Tag:         checkTag,
 	}
 	for _, k := range kinds() {
 		out.Devices = append(out.Devices, k.Kind)

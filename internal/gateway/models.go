@@ -152,7 +152,7 @@ func describe(kind, model, file, dir string) (*description, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			var ok bool
 			if data, ok = catalog.Read(model); !ok {
-				near := config.Nearest(model, catalog.Names())
+				near := config.Nearest(model, append(ownModels(dir), catalog.Names()...))
 				if near != "" {
 					near = "did you mean " + near + "? "
 				}
@@ -174,18 +174,31 @@ func describe(kind, model, file, dir string) (*description, error) {
 	return d, nil
 }
 
+// ownModels lists the models beside the configuration.
+func ownModels(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, modelFolder, "*.yaml"))
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".yaml")
+	}
+	return files
+}
+
 // maxDescription bounds a file.
 const maxDescription = 256 << 10
 
 func readDescription(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !fi.Mode().IsRegular(): // opening a pipe would wait for its other end
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxDescription+1))
 	if err == nil && len(data) > maxDescription {
 		err = fmt.Errorf("%s has more than %d octets", path, maxDescription)
