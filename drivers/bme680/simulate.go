@@ -18,6 +18,7 @@ type Slave struct {
 
 	mu    sync.Mutex
 	reg   [256]byte
+	ptr   byte
 	ready time.Time // when the running measurement ends; zero: none
 }
 
@@ -75,10 +76,12 @@ func (s *Slave) Tx(w, r []byte) error {
 			}
 		}
 	}
+	if len(w) > 0 {
+		s.ptr = w[0]
+	}
 	for i := range r {
-		if len(w) > 0 {
-			r[i] = s.reg[w[0]+byte(i)]
-		}
+		r[i] = s.reg[s.ptr]
+		s.ptr++
 	}
 	return nil
 }

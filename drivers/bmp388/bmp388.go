@@ -195,6 +195,7 @@ type Slave struct {
 
 	mu    sync.Mutex
 	reg   [128]byte
+	ptr   byte
 	ready time.Time // when the running measurement ends; zero: none
 }
 
@@ -247,10 +248,12 @@ func (s *Slave) Tx(w, r []byte) error {
 			}
 		}
 	}
+	if len(w) > 0 {
+		s.ptr = w[0]
+	}
 	for i := range r {
-		if len(w) > 0 {
-			r[i] = s.reg[(int(w[0])+i)&0x7f]
-		}
+		r[i] = s.reg[s.ptr&0x7f]
+		s.ptr++
 	}
 	return nil
 }

@@ -30,6 +30,8 @@ const (
 	cmdRead    = 0x0300
 	cmdVersion = 0xd100
 	cmdStatus  = 0xd206 // from firmware 2.2
+	cmdSerial  = 0xd033 // 32 characters; these two only others send
+	cmdReset   = 0xd304
 
 	asFloats = 0x0300 // argument of cmdStart
 )
@@ -226,7 +228,9 @@ func (s *Slave) command(cmd uint16, args []byte, now time.Time) error {
 	switch cmd {
 	case cmdVersion:
 		s.answer = i2c.AppendWords(nil, 0x0202)
-	case cmdStop:
+	case cmdSerial:
+		s.answer = i2c.AppendWords(nil, make([]uint16, 16)...)
+	case cmdStop, cmdReset:
 		s.next = time.Time{}
 	case cmdStart:
 		if v, err := i2c.CheckedWords(args, 1); err != nil || v[0] != asFloats || !s.next.IsZero() {
