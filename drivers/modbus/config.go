@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"time"
@@ -84,6 +85,20 @@ type EnumValue struct {
 
 // Validate reports what the tags cannot express, every problem at once.
 func (c Config) Validate() error {
-	_, err := compile(c.Registers)
-	return err
+	points, err := compile(c.Registers)
+	if err != nil {
+		return err
+	}
+	return c.fits(points)
+}
+
+// fits reports whether each value can be read in one request.
+func (c Config) fits(points []point) error {
+	limit := cmp.Or(c.MaxRegisters, maxReadRegisters)
+	for i, p := range points {
+		if p.size > limit && !p.table.Bits() {
+			return fmt.Errorf("registers[%d] %s: has %d registers, max_registers is %d", i, p.Name, p.size, limit)
+		}
+	}
+	return nil
 }

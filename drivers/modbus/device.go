@@ -43,12 +43,12 @@ func Open(ctx context.Context, client *Client, cfg Config) (*Device, error) {
 		return nil, fmt.Errorf("modbus: unit: %d is no address of a unit on a serial line, 1 to 247 are", cfg.Unit)
 	}
 	cfg.MaxRegisters, cfg.MaxBits = cmp.Or(cfg.MaxRegisters, maxReadRegisters), cmp.Or(cfg.MaxBits, maxReadBits)
+	if err := cfg.fits(points); err != nil {
+		return nil, fmt.Errorf("modbus: %w", err)
+	}
 	d := &Device{cfg: cfg, unit: byte(cfg.Unit), client: client, points: points, byName: map[string]int{}}
 	for i, p := range points {
 		d.byName[p.Name] = i
-		if p.size > cfg.MaxRegisters && !p.table.Bits() {
-			return nil, fmt.Errorf("modbus: registers[%d] %s: has %d registers, max_registers is %d", i, p.Name, p.size, cfg.MaxRegisters)
-		}
 	}
 	d.blocks = plan(points, all(points), cfg)
 	return d, nil

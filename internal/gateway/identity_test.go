@@ -3,6 +3,7 @@ package gateway
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a device is and how it is can be read as identity and status.
@@ -27,7 +28,13 @@ nodes:
 	if strings.Contains(got, "momentary=") {
 		t.Errorf("%s", got)
 	}
-	got = strings.ReplaceAll(read("2status"), `"`, "'")
+	// The devices are read in their own time.
+	for range 50 {
+		if got = strings.ReplaceAll(read("2status"), `"`, "'"); strings.Contains(got, "value='ok'") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	for _, part := range []string{"name='device-state'", "status='true'", "value='ok'", "dataType='DeviceState'"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("%s is not in %s", part, got)
