@@ -98,7 +98,7 @@ func (d description) Validate() error {
 		d.ascii(&c)
 		return c.Validate()
 	}
-	return modbus.Config{Registers: d.Registers}.Validate()
+	return modbus.Config{Registers: d.Registers, MaxRegisters: d.MaxRegisters}.Validate()
 }
 
 func (d description) ascii(c *ascii.Config) {

@@ -263,6 +263,7 @@ func TestDescriptionFiles(t *testing.T) {
 		unit + "description: own.yaml, start: 65533":                    {"beyond address 65535"},
 		unit + "model: ../own":                                          {"gateway.yaml:5:", "is not lower case letters"},
 		unit + "model: sunspec-metre":                                   {"did you mean sunspec-meter? postern schema --models"},
+		unit + "model: eastron-sdm72d-m, max_registers: 1":              {"has 2 registers, max_registers is 1"},
 		unit + "model: xy-md20":                                         {"did you mean xy-md02?"},
 		unit + "model: vaisala-hmt330":                                  {"is for kind ascii"},
 		"kind: ascii, serial: {port: /dev/ttyS9}, model: sunspec-meter": {"is for kind modbus"},
