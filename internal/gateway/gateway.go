@@ -369,3 +369,11 @@ func (g *Gateway) DriveLine(line string, high bool) error {
 	l.Drive(gpio.Level(high))
 	return nil
 }
+
+// config returns the configuration in force, which a reload replaces as a
+// whole.
+func (g *Gateway) config() *config.Config {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cfg
+}

@@ -243,14 +243,13 @@ func (p *pretender) start(config string) {
 	p.cmd = exec.Command(os.Args[0], "-test.run=^TestHoldChild$", "-test.timeout=60s")
 	p.cmd.Stderr = os.Stderr
 	var names []string
-	p.mu.Lock()
+	p.mu.Lock() // until they are handed over, for listen may close them
 	for name, files := range p.store {
 		for _, f := range files {
 			names = append(names, name)
 			p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
 		}
 	}
-	p.mu.Unlock()
 	p.cmd.Env = append(os.Environ(), "POSTERN_TEST_PASSWORD=x", "POSTERN_HOLD_CONFIG="+file, "POSTERN_HOLD_CHIP="+filepath.Join(p.dir, "chip"),
 		"NOTIFY_SOCKET="+filepath.Join(p.dir, "notify"), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	var err error
@@ -261,7 +260,9 @@ func (p *pretender) start(config string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	err = p.cmd.Start()
+	p.mu.Unlock()
+	if err != nil {
 		p.t.Fatal(err)
 	}
 	cmd := p.cmd

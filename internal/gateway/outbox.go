@@ -127,7 +127,7 @@ func (g *Gateway) givesReceipts(ctx context.Context, full jid.JID) bool {
 
 // seesPresence tells whether we are told when an account comes and goes.
 func (g *Gateway) seesPresence(bare jid.JID) bool {
-	if bare.String() == parseJID(g.cfg.Account.JID).Bare().String() {
+	if bare.String() == parseJID(g.config().Account.JID).Bare().String() {
 		return true
 	}
 	it, ok := g.roster.Contact(bare)
@@ -137,7 +137,7 @@ func (g *Gateway) seesPresence(bare jid.JID) bool {
 // askPresence asks the configuration's subscribers to show when they are
 // online.
 func (g *Gateway) askPresence(ctx context.Context) {
-	for _, s := range subscribers(g.cfg) {
+	for _, s := range subscribers(g.config()) {
 		j := parseJID(s.Bare)
 		if it, ok := g.roster.Contact(j); g.seesPresence(j) || ok && it.Ask {
 			continue

@@ -91,17 +91,17 @@ func TestWatchdogIsFedOnlyWhileTheGatewayCanAct(t *testing.T) {
 func TestMissingPartsHoldNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := panelOf(t, config.Board{Watchdog: "/dev/w", Lamp: "ACT", Button: "chip:1", WatchdogTime: time.Minute})
-		tries := 0
+		var tries atomic.Int32
 		gone := errors.New("not there")
-		p.openWatchdog = func(string, time.Duration) (dog, error) { tries++; return nil, gone }
+		p.openWatchdog = func(string, time.Duration) (dog, error) { tries.Add(1); return nil, gone }
 		p.openLamp = func(string) (board.Lamp, error) { return nil, gone }
 		p.openLine = func(string) (gpio.Line, error) { return nil, gone }
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.run(ctx) }()
 		time.Sleep(5*time.Minute + time.Second)
-		if tries != 6 {
-			t.Errorf("%d tries in five minutes", tries)
+		if n := tries.Load(); n != 6 {
+			t.Errorf("%d tries in five minutes", n)
 		}
 		cancel()
 		if err := <-done; err != nil {

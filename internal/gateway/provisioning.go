@@ -553,7 +553,7 @@ func (g *Gateway) pairingDoor(context.Context, *local.Request) (any, error) {
 	if g.pairing == nil || g.pairing.thing == nil {
 		return nil, &local.Error{Status: local.StatusConflict, Text: "this gateway does not register: write provisioning: {use: true} into its configuration"}
 	}
-	out := local.Pairing{Account: parseJID(g.cfg.Account.JID).String(), Registry: g.pairing.thing.Registry().String(), Things: g.pairing.things(true)}
+	out := local.Pairing{Account: parseJID(g.config().Account.JID).String(), Registry: g.pairing.thing.Registry().String(), Things: g.pairing.things(true)}
 	switch conn := g.session.State(); {
 	case out.Registry == "" && g.pairing.failure() != "":
 		out.Error = g.pairing.failure()

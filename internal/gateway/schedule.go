@@ -111,11 +111,7 @@ func seconds(s float64) time.Duration {
 	return time.Duration(min(max(s, -1e9), 1e9) * float64(time.Second))
 }
 
-func (g *Gateway) site() config.Site {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.cfg.Site
-}
+func (g *Gateway) site() config.Site { return g.config().Site }
 
 // shownSchedule is an entry as the door shows it.
 func (g *Gateway) shownSchedule(l schedule.Listed) local.Schedule {
