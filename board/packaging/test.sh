@@ -19,7 +19,7 @@ if [ ${#need[@]} -gt 0 ]; then
     { echo "package: skipped: apt could not install ${need[*]}"; exit 0; }
 fi
 
-work=$(mktemp -d)
+work=$(mktemp -d "${TMPDIR:-/tmp}/postern-package-XXXXXX") # no dot: mandoc takes what follows one for the section
 trap 'rm -rf --one-file-system "$work"' EXIT
 passed=0
 ok() { passed=$((passed + 1)); echo "ok   $1"; }
@@ -45,8 +45,8 @@ systemd-analyze security --offline=true --no-pager board/packaging/postern.servi
 # Man pages and completions, by the programs that read them.
 dpkg-deb -x "$old" "$work/x"
 for f in "$work"/x/usr/share/man/man1/*.gz; do
-  zcat "$f" > "$work/page"
-  mandoc -T lint -W warning "$work/page" > "$work/out" || { cat "$work/out" >&2; die "mandoc: $f"; }
+  zcat "$f" > "$work/page.1"
+  mandoc -T lint -W warning "$work/page.1" > "$work/out" || { cat "$work/out" >&2; die "mandoc: $f"; }
 done
 ok "mandoc reads $(ls "$work"/x/usr/share/man/man1 | wc -l) man pages without a warning"
 comp=$work/x/usr/share
