@@ -1,5 +1,6 @@
 // Package bme680 reads Bosch's BME680 (temperature, humidity, air pressure, gas
-// resistance) over I2C. Source: BST-BME680-DS001 data sheet, chapters 3 and 5.
+// resistance) over I2C. Formulas: Bosch's public BME68x driver; checked with
+// a sold chip's calibration and results, and with the driver of Linux 6.1.
 package bme680
 
 import (

@@ -71,8 +71,8 @@ func TestRealChip(t *testing.T) {
 	}
 }
 
-// The data sheet's formula of the heater for floating point (3.3.5), and its
-// ranges of the gas resistance (3.4.1): each is half of the one before.
+// The maker's formula of the heater for floating point, and its ranges of the
+// gas resistance: each is half of the one before.
 func TestHeaterAndRanges(t *testing.T) {
 	c := calibrationOf(realCal)
 	for _, temp := range []int{200, 320, 400} {

@@ -6,7 +6,7 @@ import (
 	"postern/drivers/i2c"
 )
 
-// calibration holds the coefficients of one chip (data sheet, tables 11 to 14).
+// calibration holds the coefficients of one chip.
 type calibration struct {
 	t1, t2, t3                                 int64
 	p1, p2, p3, p4, p5, p6, p7, p8, p9, p10    int64
@@ -88,13 +88,13 @@ func (c *calibration) humidity(raw, fine int64) int64 {
 	return min(max((((v+(w*q)>>1)>>10)*1000)>>12, 0), 100000)
 }
 
-// gasFactor holds the first factor of the range, in 2^31 (table 16, const_array1).
+// gasFactor holds the first factor of the range, in 2^31, const_array1 of the maker's driver.
 var gasFactor = [16]int64{
 	2147483647, 2147483647, 2147483647, 2147483647, 2147483647, 2126008810, 2147483647, 2130303777,
 	2147483647, 2147483647, 2143188679, 2136746228, 2147483647, 2126008810, 2147483647, 2147483647,
 }
 
-// gasScale is the second one (table 16, const_array2).
+// gasScale is the second one, const_array2.
 var gasScale = [16]int64{
 	4096000000, 2048000000, 1024000000, 512000000, 255744255, 127110228, 64000000, 32258064,
 	16016016, 8000000, 4000000, 2000000, 1000000, 500000, 250000, 125000,
@@ -123,7 +123,7 @@ func (c *calibration) heater(temp, ambient int) byte {
 }
 
 // heaterTime is the register's value for a duration: 6 bits of ms and a factor
-// of 4 by the others (table 20), rounded up.
+// of 4 by the others, rounded up.
 func heaterTime(d time.Duration) byte {
 	ms, factor := (d+time.Millisecond-1)/time.Millisecond, 0
 	for ; ms > 63 && factor < 3; factor++ {

@@ -1,6 +1,6 @@
 // Package ds3231 reads Maxim's DS3231 (real-time clock with its thermometer)
 // over I2C. It never sets the clock: that is the work of the operating system.
-// Source: Maxim DS3231 data sheet 19-5170, figure 1 and pages 12 to 15.
+// Checked with the ds1307 driver of Linux 6.1 on the simulated registers.
 package ds3231
 
 import (

@@ -40,8 +40,8 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// Temperatures: the example of the data sheet (page 15, registers 11h and 12h:
-// 00011001 01 is +25.25 °C), and below zero. Times: figure 1's layout.
+// Temperatures: 00011001 01 in registers 11h and 12h is +25.25 °C, and below
+// zero. Times: binary coded decimals.
 func TestRegisters(t *testing.T) {
 	for _, c := range []struct {
 		regs        [registers]byte

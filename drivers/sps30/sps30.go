@@ -1,6 +1,6 @@
 // Package sps30 reads Sensirion's SPS30 (particulate matter) over I2C; its pin
-// SEL is connected to ground. Source: Sensirion SPS30 data sheet, version 1.0,
-// chapters 4 and 6.
+// SEL is connected to ground. Checked with the sps30 driver of Linux 6.1 on the
+// simulated chip.
 package sps30
 
 import (

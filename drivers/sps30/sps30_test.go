@@ -43,7 +43,7 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// The checksum's example in the data sheet (6.2): 0x92 for 0xbeef, which the
+// The checksum's usual example, 0x92 for 0xbeef, which the
 // tests of github.com/david-gherghita/sps30-i2c-rs (src/crc.rs) have as well;
 // and the octets of a start with floats, 03 00 ac.
 func TestChecksum(t *testing.T) {
