@@ -65,6 +65,7 @@ func Test0050R01R03R05_SlixmppManagesSchedules(t *testing.T) {
 		// What is kept outlives the gateway.
 		g.stop()
 		g.start()
+		g.online(0) // the peer may not have seen yet that it was away
 		gw = p.waitOnline(s.JID("gateway"))
 		if r := run("schedule-remove", map[string]any{"names": []string{"soon"}}); !strings.Contains(fmt.Sprint(r["notes"]), "1 removed") {
 			t.Errorf("remove: %v", r)
