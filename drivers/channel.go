@@ -15,6 +15,10 @@ type Channel struct {
 	HasMin, HasMax bool
 	// Options are the values of an enumeration.
 	Options []string
+	// Safe is the value of a writable channel at start, at the end and whenever
+	// in doubt, of the channel's Kind; KindNone when nothing but a command may
+	// move it.
+	Safe Value
 }
 
 // Describer is implemented by every device of Postern: the channels, in the

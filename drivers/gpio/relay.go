@@ -66,7 +66,7 @@ func (r *Relay) setUp() error {
 
 // Channels implements drivers.Describer.
 func (r *Relay) Channels() []drivers.Channel {
-	return []drivers.Channel{{Name: "state", Kind: drivers.KindBool, Doc: "the output is on", Writable: true}}
+	return []drivers.Channel{{Name: "state", Kind: drivers.KindBool, Doc: "the output is on", Writable: true, Safe: drivers.Bool(r.cfg.Safe == "on")}}
 }
 
 // Read implements drivers.Device: it reads the line back. A line that is not

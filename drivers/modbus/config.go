@@ -73,6 +73,7 @@ type Register struct {
 	Writable  bool        `yaml:"writable" default:"false" doc:"the channel can be set (coils and holding registers)"`
 	Min       string      `yaml:"min,omitempty" doc:"smallest value that may be written, scaled"`
 	Max       string      `yaml:"max,omitempty" doc:"largest value that may be written, scaled"`
+	Safe      string      `yaml:"safe,omitempty" doc:"value at start, at the end and whenever in doubt: scaled, on or off for a coil or a single bit, a name of values; without it nothing but a command moves the output" example:"off"`
 	Multiple  bool        `yaml:"write_multiple" default:"false" doc:"write a single register by function 16, for units without function 6"`
 	Doc       string      `yaml:"doc,omitempty" doc:"what it is, in a few words"`
 }

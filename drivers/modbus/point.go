@@ -29,6 +29,7 @@ type point struct {
 	hasInvalid    bool
 	min, max      drivers.Number
 	bounded       bool
+	safe          drivers.Value // KindNone: nothing but a command moves it
 }
 
 var typeSizes = map[string]int{
@@ -113,7 +114,7 @@ func compileOne(r Register) (point, error) {
 	if !strings.Contains("abcd badc cdab dcba", r.Order) || len(r.Order) != 4 {
 		return p, fmt.Errorf("order: %q is none of abcd, badc, cdab, dcba", r.Order)
 	}
-	for _, step := range []func() error{p.compileNumbers, p.compileBits, p.compileInvalid, p.compileKind, p.compileBounds, p.compileWritable} {
+	for _, step := range []func() error{p.compileNumbers, p.compileBits, p.compileInvalid, p.compileKind, p.compileBounds, p.compileWritable, p.compileSafe} {
 		if err := step(); err != nil {
 			return p, err
 		}
@@ -287,6 +288,51 @@ func (p *point) compileWritable() error {
 		return errors.New("writable: bit fields only in 16-bit registers")
 	case p.Type == "string":
 		return errors.New("writable: strings cannot be written")
+	}
+	return nil
+}
+
+// compileSafe takes the safe state as a value of the channel.
+func (p *point) compileSafe() (err error) {
+	if p.Safe == "" {
+		return nil
+	}
+	if !p.Writable {
+		return errors.New("safe: only for what is writable")
+	}
+	switch p.kind {
+	case drivers.KindBool:
+		if p.Safe != "on" && p.Safe != "off" {
+			return fmt.Errorf("safe: %q is neither on nor off", p.Safe)
+		}
+		p.safe = drivers.Bool(p.Safe == "on")
+	case drivers.KindEnum:
+		p.safe = drivers.Enum(p.Safe)
+	default:
+		n, err := drivers.ParseNumber(p.Safe)
+		if err == nil && p.kind != drivers.KindNumber {
+			given := n
+			if n, err = n.Rescale(0); err == nil && n.Cmp(given) != 0 {
+				err = fmt.Errorf("%s is not a whole number", given)
+			}
+		}
+		if err == nil && p.bounded && (n.Cmp(p.min) < 0 || n.Cmp(p.max) > 0) {
+			err = fmt.Errorf("%s is not in %s..%s", n, p.min, p.max)
+		}
+		if err != nil {
+			return fmt.Errorf("safe: %w", err)
+		}
+		switch p.kind {
+		case drivers.KindInt:
+			p.safe = drivers.Int(int32(n.Mant))
+		case drivers.KindLong:
+			p.safe = drivers.Long(n.Mant)
+		default:
+			p.safe = drivers.Decimal(n)
+		}
+	}
+	if _, err = p.encode(p.safe); err != nil {
+		return fmt.Errorf("safe: %w", err)
 	}
 	return nil
 }
@@ -530,7 +576,7 @@ func (p *point) registers(raw uint64) []uint16 {
 }
 
 func (p *point) channel() drivers.Channel {
-	c := drivers.Channel{Name: p.Name, Kind: p.kind, Unit: p.Unit, Doc: p.Doc, Writable: p.Writable}
+	c := drivers.Channel{Name: p.Name, Kind: p.kind, Unit: p.Unit, Doc: p.Doc, Writable: p.Writable, Safe: p.safe}
 	if c.Doc == "" {
 		c.Doc = fmt.Sprintf("%s register %d", p.table, p.Address)
 	}

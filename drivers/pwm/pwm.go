@@ -185,6 +185,7 @@ func (d *Device) Channels() []drivers.Channel {
 	return []drivers.Channel{{
 		Name: "duty", Kind: drivers.KindNumber, Unit: "%", Doc: "share of time that the output is on", Writable: true,
 		Min: drivers.Num(0, -2), Max: drivers.Num(d.largest, -2), HasMin: true, HasMax: true,
+		Safe: drivers.Decimal(drivers.Num(d.safe, -2)),
 	}}
 }
 

@@ -27,6 +27,7 @@ type Channel struct {
 	Unit     string
 	Doc      string
 	Writable bool
+	Safe     bool // it has a safe state
 }
 
 // Model is a description of an instrument that comes with the program.

@@ -49,20 +49,19 @@ func (n *NodeKeys) shownName(channel string) string {
 
 // ruleNames checks that rules are about channels that can be switched, and
 // what the tags cannot say about them.
-func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable []string) {
+func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable, safe []string) {
 	rules := n.get("rules")
 	if rules == nil {
 		return
 	}
-	safe := reflect.Indirect(reflect.ValueOf(nd.Config)).FieldByName("Safe").IsValid()
 	line := reflect.Indirect(reflect.ValueOf(nd.Config)).FieldByName("Line").IsValid()
 	for _, k := range rules.keys {
 		r := nd.Rules[k.text]
 		at := join(path, "rules."+k.text)
 		switch {
-		case slices.Contains(writable, k.text) && !safe && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
-			l.add(k, at, "max_on, link_lost and interlocks need a safe state, which "+nd.Kind+" does not have", "leave them out")
-		case slices.Contains(writable, k.text) && r.Restart == "hold" && !(safe && line):
+		case slices.Contains(writable, k.text) && !slices.Contains(safe, k.text) && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
+			l.add(k, at, "max_on, link_lost and interlocks need a safe state, which "+quote(k.text)+" does not have", "give it one by the key safe, or leave them out")
+		case slices.Contains(writable, k.text) && r.Restart == "hold" && !(slices.Contains(safe, k.text) && line):
 			l.add(k, at, "restart: hold is for outputs on a GPIO line, which "+nd.Kind+" is not", "leave it out")
 		case r.MaxOn > 0 && r.MaxOn < r.MinOn:
 			l.add(k, at, "max_on is shorter than min_on", "change one of the two")

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,15 @@ func ruleKinds() *Kinds {
 	k := testKinds()
 	valves := k.Devices[0]
 	valves.Name, valves.New, valves.Claims = "valve", func() any { return new(valve) }, nil
+	channels := valves.Channels
+	valves.Channels = func(cfg any) ([]Channel, bool) {
+		chs, ok := channels(cfg)
+		chs = slices.Clone(chs)
+		for i := range chs {
+			chs[i].Safe = chs[i].Writable
+		}
+		return chs, ok
+	}
 	k.Devices = append(k.Devices, valves)
 	k.Formats["condition"] = func(s string) error {
 		if !strings.Contains(s, ".") {
@@ -46,7 +56,7 @@ func TestRules(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, ps = Parse("f", []byte(strings.Replace(nodes, "kind: valve\n    bus: 1", "kind: chip\n    address: 0x77", 1)+"      heater: {min_on: 1s, max_on: 3s}\n"), ruleKinds())
-	if len(ps) != 1 || !strings.Contains(ps[0].What, "need a safe state, which chip does not have") {
+	if len(ps) != 1 || !strings.Contains(ps[0].What, `need a safe state, which "heater" does not have`) {
 		t.Errorf("%v", ps)
 	}
 	for _, c := range []struct{ rules, at, what, fix string }{

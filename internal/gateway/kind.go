@@ -247,7 +247,7 @@ func (k kind) describing() kind {
 		}
 		var out []config.Channel
 		for _, c := range chs {
-			out = append(out, config.Channel{Name: c.Name, Type: c.Kind.String(), Unit: c.Unit, Doc: c.Doc, Writable: c.Writable})
+			out = append(out, config.Channel{Name: c.Name, Type: c.Kind.String(), Unit: c.Unit, Doc: c.Doc, Writable: c.Writable, Safe: c.Safe.Kind() != drivers.KindNone})
 		}
 		return out, true
 	}

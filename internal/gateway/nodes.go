@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 
 	"postern/control"
@@ -64,7 +63,6 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 	}
 	for i := range params {
 		p := &params[i]
-		p.Safe = safeState(n.Config, p)
 		if f := n.Fields[p.Name]; f.Label != "" || f.Labels != nil {
 			p.Label, p.Labels = f.Label, f.Labels
 		}
@@ -75,24 +73,6 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 		})
 	}
 	return fields, params
-}
-
-// safeState is the safe state that a device's configuration gives its output:
-// the field Safe of the kinds that have one, on or off, or a number.
-func safeState(cfg any, p *node.Parameter) drivers.Value {
-	v := reflect.Indirect(reflect.ValueOf(cfg)).FieldByName("Safe")
-	if !v.IsValid() || v.Kind() != reflect.String {
-		return drivers.Value{}
-	}
-	switch p.Kind {
-	case drivers.KindBool:
-		return drivers.Bool(v.String() == "on")
-	case drivers.KindNumber:
-		if n, err := drivers.ParseNumber(v.String()); err == nil {
-			return drivers.Decimal(n)
-		}
-	}
-	return drivers.Value{}
 }
 
 // sensorDevices says how the devices are read.

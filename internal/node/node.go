@@ -184,7 +184,7 @@ func FromChannels(chs []drivers.Channel) (fields []Field, params []Parameter) {
 		}
 		p := Parameter{
 			Name: c.Name, Kind: c.Kind, Doc: c.Doc,
-			Min: c.Min, Max: c.Max, HasMin: c.HasMin, HasMax: c.HasMax,
+			Min: c.Min, Max: c.Max, HasMin: c.HasMin, HasMax: c.HasMax, Safe: c.Safe,
 		}
 		for _, o := range c.Options {
 			p.Options = append(p.Options, Option{Value: o})
