@@ -96,8 +96,8 @@ func TestHILGateway(t *testing.T) {
 	})
 	startSlave(t, farEnd(t, g))
 	lines := panel(g)
-	g.Start("/bin/btair", "bthome=A4:C1:38:00:11:22")
-
+	g.Start("/bin/btair", "bthome=A4:C1:38:00:11:22", "ruuvi=C5:00:00:00:11:23", "atc=A4:C1:38:00:11:24")
+	scanAir(t, g)
 	s := peertest.Prosody(t)
 	s.Befriend("gateway", "owner")
 	_, port, err := net.SplitHostPort(s.Addr)
@@ -186,6 +186,29 @@ func TestHILGateway(t *testing.T) {
 			t.Errorf("the fan's line is at %s after the gateway ended, its safe state is off", got)
 		}
 	})
+}
+
+// scanAir lets postern scan ble find the sensors, before the gateway has the
+// adapter, and postern check accept what it writes.
+func scanAir(t *testing.T, g *hil.Guest) {
+	t.Helper()
+	const scan = "/bin/postern scan ble hci0 --time 2s --config"
+	var out string
+	eventually(t, 10*time.Second, func() (err error) {
+		if out, err = g.Run(20*time.Second, nil, strings.Fields(scan)...); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	for _, want := range []string{"id: ble-001122", "format: ruuvi", "format: atc", "values: [battery, temperature, humidity]"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	g.Write("/run/scanned.yaml", out)
+	if text, err := g.Run(20*time.Second, nil, "/bin/postern", "check", "/run/scanned.yaml"); err != nil {
+		t.Errorf("postern check of what was found: %v\n%s\n%s", err, text, out)
+	}
 }
 
 // replugAdapter pulls the USB adapter and plugs it in again: the meter's values

@@ -31,11 +31,11 @@ func Open(adapter int) (io.ReadWriteCloser, error) {
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
 		advice = "this machine has no Bluetooth; is the kernel's module loaded?"
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		advice = "the gateway needs the capability CAP_NET_ADMIN"
+		advice = "this needs the capability CAP_NET_ADMIN: root has it, and the service with the drop-in bluetooth.conf of the package"
 	case errors.Is(err, unix.EBUSY):
-		advice = "another program holds the adapter; stop bluetooth.service"
+		advice = "another program holds the adapter; stop bluetooth.service, or the gateway that uses it"
 	}
-	return nil, fmt.Errorf("bluetooth: hci%d: %w: %v; %s", adapter, drivers.ErrGone, err, advice)
+	return nil, fmt.Errorf("bluetooth: hci%d: %w: %w; %s", adapter, drivers.ErrGone, err, advice)
 }
 
 func take(fd, adapter int) error {

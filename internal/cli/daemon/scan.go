@@ -31,7 +31,9 @@ nothing is set and no output moves.
   onewire  lists the chips that the kernel has found
   serial   lists the ports by names that stay
   gpio     lists the lines and who uses them; requests none
-  ble      listens for advertisements
+  ble      listens for devices that broadcast, on the first adapter or the one
+           named; it sends nothing. The adapter is taken from bluetoothd and
+           from a running gateway: stop them first. Needs root
 
 Options:
   --port PORT      modbus: the serial port
@@ -42,6 +44,8 @@ Options:
   --parity LIST    modbus: none, even, odd (none)
   --units A-B      modbus: addresses to ask (1-247)
   --wait TIME      modbus: how long a unit may take (200ms)
+  --time TIME      ble: how long to listen (15s); sensors that save energy
+                   broadcast only now and then
   --deep           i2c: ask chips at 0x48 to 0x4f and 0x60 to 0x67 for their
                    identity too; only where no analogue output is on the bus,
                    which could take the question for a value
@@ -55,6 +59,7 @@ Examples:
   postern scan i2c
   postern scan i2c 1 --config > postern.yaml && postern check postern.yaml
   postern scan modbus --port /dev/ttyS0 --baud 9600,19200 --parity none,even
+  sudo postern scan ble --time 1m
 `
 
 // Scan is the command postern scan.
@@ -68,6 +73,7 @@ func Scan(ctx context.Context, env cli.Env, args []string) int {
 	f.StringVar(&o.parities, "parity", "none", "")
 	f.StringVar(&o.units, "units", "1-247", "")
 	f.DurationVar(&o.wait, "wait", 200*time.Millisecond, "")
+	f.DurationVar(&o.listen, "time", 15*time.Second, "")
 	f.BoolVar(&o.deep, "deep", false, "")
 	whole := f.Bool("config", false, "")
 	asJSON := f.Bool("json", false, "")
@@ -109,7 +115,9 @@ func Scan(ctx context.Context, env cli.Env, args []string) int {
 func scanFailed(env *cli.Env, err error) int {
 	code := finish(env, "scan", err)
 	if code == cli.ExitFailure && errors.Is(err, fs.ErrPermission) {
-		fmt.Fprintf(env.Stderr, "  postern doctor tells which group is missing\n")
+		if !errors.Is(err, drivers.ErrGone) { // an adapter needs a capability and says so
+			fmt.Fprintf(env.Stderr, "  postern doctor tells which group is missing\n")
+		}
 		return cli.ExitDenied
 	}
 	if code == cli.ExitFailure && errors.Is(err, drivers.ErrGone) {
@@ -121,15 +129,15 @@ func scanFailed(env *cli.Env, err error) int {
 type scanOptions struct {
 	what, port, tcp, overTCP, bauds, parities, units string
 	buses                                            []string
-	wait                                             time.Duration
+	wait, listen                                     time.Duration
 	deep                                             bool
 	root                                             fs.FS
 	progress                                         *progress
 }
 
 func (o *scanOptions) look(ctx context.Context) (*survey.Report, error) {
-	if o.what != "i2c" && len(o.buses) > 0 {
-		return nil, usagef("%q is too much: only postern scan i2c takes names of buses", o.buses[0])
+	if takes := map[string]int{"i2c": 1 << 10, "ble": 1}[o.what]; len(o.buses) > takes {
+		return nil, usagef("%q is too much: only postern scan i2c takes names of buses, and postern scan ble one of an adapter", o.buses[takes])
 	}
 	switch o.what {
 	case "i2c":
@@ -153,9 +161,24 @@ func (o *scanOptions) look(ctx context.Context) (*survey.Report, error) {
 		}
 		return survey.GPIO(board.Detect(o.root), lines), err
 	case "ble":
-		return nil, errors.New("this program has no Bluetooth radio yet; it decodes advertisements only")
+		return o.ble(ctx)
 	}
 	return nil, usagef("there is no %q to scan; there are i2c, modbus, onewire, serial, gpio, ble", o.what)
+}
+
+func (o *scanOptions) ble(ctx context.Context) (*survey.Report, error) {
+	if o.listen < time.Second || o.listen > time.Hour {
+		return nil, usagef("--time must be from 1s to 1h")
+	}
+	bo := survey.BLEOptions{Time: o.listen, Progress: func(devices int, left time.Duration) {
+		o.progress.say("%s heard, listening for %s more", count(devices, "device"), left.Round(time.Second))
+	}}
+	if len(o.buses) > 0 {
+		if bo.Adapter = o.buses[0]; !strings.HasPrefix(bo.Adapter, "hci") {
+			return nil, usagef("%q is no adapter such as hci0", bo.Adapter)
+		}
+	}
+	return survey.BLE(ctx, o.root, bo)
 }
 
 func (o *scanOptions) modbus() (survey.ModbusOptions, error) {

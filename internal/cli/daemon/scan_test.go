@@ -66,6 +66,9 @@ func TestScanUsage(t *testing.T) {
 		"modbus --port a --parity mark":   "none of none",
 		"modbus --port a --wait 1ms":      "10ms to 30s",
 		"serial extra":                    "too much",
+		"ble hci0 hci1":                   "too much",
+		"ble bluetooth":                   "no adapter",
+		"ble --time 0s":                   "1s to 1h",
 		"gpio --config --json":            "two things",
 		"modbus --tcp 127.0.0.1:1 --what": "no option",
 	} {

@@ -22,6 +22,8 @@ type Finding struct {
 	Detail  string  `json:"detail,omitempty"`
 	Guesses []Guess `json:"guesses"`
 
+	place string // for the id, where Where is not fit; empty: Where
+
 	bus  string   // lines for the section buses
 	node []string // lines for the section nodes, but for the key kind
 	sure bool     // the node goes in as it is; else as a remark
@@ -111,7 +113,10 @@ func (f *Finding) confidence(kind string) int {
 // id is made of the kind and the place, and of nothing that YAML or XMPP would
 // stumble over.
 func (f *Finding) id(kind string) string {
-	place := f.Where
+	place := f.place
+	if place == "" {
+		place = f.Where
+	}
 	if i := strings.LastIndexAny(place, ":/"); i >= 0 {
 		place = place[i+1:]
 	}
