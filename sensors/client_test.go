@@ -442,3 +442,18 @@ func countFields(c exi.Cursor) (n int) {
 	}
 	return n
 }
+
+// A translated name is for people: what was asked for is found by the name
+// itself, whatever the string ids say.
+func Test0323R41_NamesAreNotTranslated(t *testing.T) {
+	s, c := newScript(t)
+	s.reply = func(q string) (string, error) {
+		s.send(thing, fieldsMsg(s.seqIn(q), "done='true'", "2026-03-01T00:00:00Z",
+			numeric("temperature", "1.5", "momentary='true' stringIds='1' module='texts'")+numeric("1", "2.5", "momentary='true' stringIds='2|texts|temperature'")))
+		return accepted(s.seqIn(q)), nil
+	}
+	res, err := c.Read(t.Context(), addr(thing), Request{Types: node.Momentary, Fields: []string{"temperature"}})
+	if err != nil || len(res.Items) != 1 || res.Items[0].Name != "temperature" || res.Items[0].Value.String() != "1.5" {
+		t.Errorf("%+v, %v", res, err)
+	}
+}

@@ -126,14 +126,18 @@ func parseValue(name exi.Name, v exi.Value, loc *time.Location) (drivers.Value, 
 	return drivers.Value{}, false
 }
 
-// parseNumeric keeps the digits where they fit (0323-R33, D6); INF, -INF and
-// NaN have no drivers.Number and are not ok.
+// parseNumeric keeps the digits where they fit (0323-R33, D6). INF, -INF and
+// NaN are values of xs:double that no drivers.Number holds: they come as text.
 func parseNumeric(v exi.Value) (drivers.Value, bool) {
 	if m, e, ok := v.Dec(); ok && e >= -18 && e <= 18 {
 		return drivers.Decimal(drivers.Num(m, e)), true
 	}
 	// More digits than fit: the nearest that do.
 	text := strings.TrimSpace(v.String())
+	switch text {
+	case "INF", "-INF", "NaN":
+		return drivers.String(text), true
+	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" {
 		return drivers.Value{}, false

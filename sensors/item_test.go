@@ -89,9 +89,10 @@ func Test0323R35R38R45_LenientReading(t *testing.T) {
 		<string name='g'/><string value='h'/><date name='i' value='yesterday'/></timestamp><timestamp value='never'><int name='x' value='1'/></timestamp></node></fields></message>`)
 	loc := time.FixedZone("", 3600)
 	got := ParseFields(nil, d.Root().First(), loc)
-	if len(got) != 3 || got[0].Value.String() != "1.234567890123457" || got[0].Name != "b" || got[1].Name != "d" || got[2].Name != "e" {
+	if len(got) != 4 || got[0].Value != drivers.String("INF") || got[1].Value.String() != "1.234567890123457" || got[1].Name != "b" || got[2].Name != "d" || got[3].Name != "e" {
 		t.Fatalf("%+v", got)
 	}
+	got = got[1:]
 	if !got[0].NoZone || !got[0].Time.Equal(time.Date(2026, 7, 1, 11, 0, 0, 0, time.UTC)) {
 		t.Errorf("time %v", got[0].Time)
 	}

@@ -10,18 +10,20 @@ import (
 
 	"mellium.im/xmpp/jid"
 
-	"postern/exi"
-	"postern/internal/cli/thing"
+	"postern/control"
+	"postern/sensors"
 	"postern/xmpp"
 	"postern/xmpp/tcp"
 )
 
-// conn is a session of the operator's with a client for things on it.
+// conn is a session of the operator's with the clients for things on it.
 type conn struct {
 	*xmpp.Session
-	things *thing.Client
-	ended  chan error
-	cancel context.CancelFunc
+	finder  *finder
+	sensors *sensors.Client
+	control *control.Client
+	ended   chan error
+	cancel  context.CancelFunc
 	// alive ends with the command's time and, with errLost, with the session:
 	// nothing is waited for that cannot come any more.
 	alive context.Context
@@ -46,23 +48,22 @@ func (e *Env) dial(ctx context.Context, l link) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{things: thing.New(), ended: make(chan error, 1)}
+	c := &conn{finder: newFinder(), ended: make(chan error, 1)}
+	c.sensors = newReader(c)
+	c.control = control.NewClient(c)
 	mux := &xmpp.Mux{}
-	c.things.Register(mux)
+	c.sensors.Register(mux)
+	if err := c.finder.register(mux, cfg.JID); err != nil {
+		return nil, err
+	}
 	if l.register != nil {
 		l.register(mux)
 	}
 	cfg.Handler = mux
-	cfg.OnOnline = func(ctx context.Context, s *xmpp.Session, resumed bool) {
-		if !resumed {
-			c.things.Forget()
-			_ = s.Send(ctx, ownPresence()) // a lost link is noticed by whoever waits
-		}
-	}
+	cfg.OnOnline = func(ctx context.Context, s *xmpp.Session, resumed bool) { c.finder.online(ctx, s, resumed) }
 	if c.Session, err = xmpp.NewSession(cfg); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	c.things.Use(c.Session)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	var lost context.CancelCauseFunc
@@ -107,14 +108,6 @@ func (c *conn) online(ctx context.Context) error {
 func (c *conn) close() {
 	c.cancel()
 	<-c.ended
-}
-
-// ownPresence announces the operator without drawing messages that are meant
-// for the operator's chat programs (RFC 6121 §4.7.2.3).
-func ownPresence() xmpp.Stanza {
-	return xmpp.Stanza{Kind: xmpp.Presence, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
-		d.Element(exi.N(xmpp.NSClient, "priority"), exi.IntValue(-1))
-	})}
 }
 
 func (e *Env) sessionConfig(l link) (xmpp.Config, error) {
@@ -196,20 +189,20 @@ func parseThing(s string) (jid.JID, error) {
 	return j, nil
 }
 
-// find is thing.Client.Find with advice.
+// find is finder.find with advice.
 func (c *conn) find(ctx context.Context, a Account, j jid.JID) (jid.JID, error) {
-	full, err := c.things.Find(ctx, j)
+	full, err := c.finder.find(ctx, j)
 	if err == nil {
 		return full, nil
 	}
 	own, _ := a.address()
 	f := &failure{msg: j.String(), err: err}
 	switch {
-	case errors.Is(err, thing.ErrOffline):
+	case errors.Is(err, errOffline):
 		f.code, f.hint = ExitUnreachable, "start it, or give its full address if it hides its presence"
-	case errors.Is(err, thing.ErrPending):
+	case errors.Is(err, errPending):
 		f.code, f.hint = ExitTimeout, fmt.Sprintf("if it runs, its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
-	case errors.Is(err, thing.ErrRefused):
+	case errors.Is(err, errRefused):
 		f.code, f.hint = ExitDenied, fmt.Sprintf("its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	default:
 		return jid.JID{}, c.refusal(a, j, err)
@@ -228,14 +221,14 @@ func (c *conn) refusal(a Account, j jid.JID, err error) error {
 		f.code, f.hint = stanzaCode(stanza.Condition, a)
 	case context.Cause(c.alive) == errLost:
 		f.code, f.err, f.hint = ExitUnreachable, errLost, "try again; if it stays so, see whether the server is up"
-	case errors.Is(err, thing.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errUnfinished), errors.Is(err, context.DeadlineExceeded):
 		f.code, f.hint = ExitTimeout, "--timeout waits longer"
 	case errors.Is(err, xmpp.ErrOffline), errors.Is(err, xmpp.ErrClosed):
 		f.code, f.hint = ExitUnreachable, "the connection to the server was lost; try again"
 		if st := c.State(); st.Err != nil {
 			f.err = fmt.Errorf("%w (%w)", err, st.Err)
 		}
-	case errors.Is(err, thing.ErrNoThing):
+	case errors.Is(err, errNoThing):
 		f.code, f.hint = ExitUnreachable, "is the address right?"
 	}
 	return f

@@ -8,8 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"postern/internal/cli/thing"
 	"postern/internal/live"
+	"postern/sensors"
 )
 
 // clean makes text from elsewhere safe to show: control characters, which a
@@ -75,12 +75,10 @@ func qualityStyle(q live.Quality) style {
 	return plain
 }
 
-// timeText shows a time stamp in local time; today's without the date. A stamp
-// that is none is shown as it is.
-func timeText(stamp string, now time.Time) string {
-	t, err := parseStamp(stamp, now.Location())
-	if err != nil {
-		return clean(stamp)
+// timeText shows an instant in local time; today's without the date.
+func timeText(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
 	}
 	t = t.In(now.Location())
 	y, m, d := now.Date()
@@ -88,15 +86,6 @@ func timeText(stamp string, now time.Time) string {
 		return t.Format("15:04:05")
 	}
 	return t.Format("2006-01-02 15:04:05")
-}
-
-// parseStamp reads an xs:dateTime; one without a zone is in the reader's
-// (0323-R35).
-func parseStamp(s string, loc *time.Location) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	return time.ParseInLocation("2006-01-02T15:04:05.999999999", s, loc)
 }
 
 // table lays cells out in columns.
@@ -160,13 +149,14 @@ func (t *table) line(b *strings.Builder, row []cell, widths []int) {
 }
 
 // readoutTable lays a read-out out.
-func readoutTable(res thing.Result, color bool) *table {
+func readoutTable(res sensors.Result, color bool) *table {
 	t := &table{right: []bool{false, false, true}, color: color}
 	t.add(cell{"NODE", bold}, cell{"FIELD", bold}, cell{"VALUE", bold}, cell{"UNIT", bold}, cell{"QUALITY", bold}, cell{"TIME", bold})
 	now := time.Now()
 	last := ""
-	for _, f := range res.Fields {
-		id := clean(f.Node.String())
+	for i := range res.Items {
+		f := &res.Items[i]
+		id := clean(f.Ref.String())
 		shown := cell{id, plain}
 		if id == last {
 			shown.style = dim
@@ -180,19 +170,19 @@ func readoutTable(res thing.Result, color bool) *table {
 
 // valueText is a value for people. A missing value's text means nothing
 // (0323-D5).
-func valueText(f thing.Field) string {
-	switch {
-	case f.Quality&live.Missing != 0:
+func valueText(f *sensors.Item) string {
+	if f.Quality&live.Missing != 0 {
 		return "-"
-	case f.Value == "":
-		return `""`
 	}
-	return clean(f.Value)
+	if s := f.Value.String(); s != "" {
+		return clean(s)
+	}
+	return `""`
 }
 
-func writeFailures(w io.Writer, all []thing.Failure) error {
+func writeFailures(w io.Writer, all []sensors.Fault) error {
 	for _, f := range all {
-		if _, err := fmt.Fprintf(w, "%s: %s\n", clean(f.Node.String()), clean(f.Text)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s\n", clean(f.Ref.String()), clean(f.Text)); err != nil {
 			return err
 		}
 	}

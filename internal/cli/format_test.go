@@ -9,24 +9,26 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/cli/thing"
+	"postern/drivers"
 	"postern/internal/live"
 	"postern/internal/node"
+	"postern/sensors"
 )
 
-func sampleResult(t *testing.T) thing.Result {
+func sampleResult(t *testing.T) sensors.Result {
 	t.Helper()
-	no := false
-	stamp := time.Now().UTC().Format("2006-01-02T15:04:05Z")
+	now := time.Now().Truncate(time.Second)
 	room, meter := node.Ref{ID: "room"}, node.Ref{ID: "meter", Source: "bus1"}
-	return thing.Result{
-		Fields: []thing.Field{
-			{Node: room, Time: stamp, Name: "temperature", Kind: "numeric", Value: "21.50", Unit: "°C", Types: node.Momentary, Quality: live.AutomaticReadout, Writable: &no},
-			{Node: room, Time: stamp, Name: "humidity", Kind: "numeric", Value: "0", Unit: "%", Types: node.Momentary, Quality: live.Missing},
-			{Node: meter, Time: "2001-02-03T04:05:06", Name: "door", Kind: "boolean", Value: "1", Types: node.Momentary, Quality: live.AutomaticReadout | live.Warning},
-			{Node: meter, Time: stamp, Name: "label", Kind: "string", Value: "a\x1b[2Jb\u202e", Types: node.Momentary, Quality: live.AutomaticReadout},
+	return sensors.Result{
+		Items: []sensors.Item{
+			{Ref: room, Time: now, Name: "temperature", Value: drivers.Decimal(drivers.Num(2150, -2)), Unit: "°C", Types: node.Momentary, Quality: live.AutomaticReadout, Writable: sensors.No},
+			{Ref: room, Time: now, Name: "humidity", Value: drivers.Decimal(drivers.Num(0, 0)), Unit: "%", Types: node.Momentary, Quality: live.Missing},
+			{Ref: meter, Time: time.Date(2001, 2, 3, 4, 5, 6, 0, time.Local), NoZone: true, Name: "door", Value: drivers.Bool(true), Types: node.Momentary, Quality: live.AutomaticReadout | live.Warning},
+			{Ref: meter, Time: now, Name: "label", Value: drivers.String("a\x1b[2Jb\u202e"), Types: node.Momentary, Quality: live.AutomaticReadout},
+			{Ref: meter, Time: now, Name: "limit", Value: drivers.String("INF"), Types: node.Momentary, Quality: live.AutomaticReadout},
+			{Ref: meter, Time: now, Name: "big", Value: drivers.Decimal(drivers.Num(5, 12)), Types: node.Momentary, Quality: live.AutomaticReadout},
 		},
-		Failures: []thing.Failure{{Node: node.Ref{ID: "attic"}, Time: stamp, Text: "no\nanswer"}},
+		Faults: []sensors.Fault{{Ref: node.Ref{ID: "attic"}, Time: now, Text: "no\nanswer"}},
 	}
 }
 
@@ -40,7 +42,7 @@ func TestTable(t *testing.T) {
 		"NODE        FIELD        VALUE  UNIT  QUALITY  TIME",
 		"room        temperature  21.50  °C    ok       ",
 		"room        humidity         -  %     missing  ",
-		"bus1/meter  door             1        warning  2001-02-03 04:05:06",
+		"bus1/meter  door          true        warning  2001-02-03 04:05:06",
 		"bus1/meter  label        a\uFFFD[2Jb\uFFFD        ok       ",
 	} {
 		want = strings.ReplaceAll(want, "VALUE", " VALUE"[1:])
@@ -100,7 +102,7 @@ func TestJSONKeepsDigits(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"21.50", "null", "true", `"a\u001b[2Jb` + "\u202e" + `"`} {
+	for i, want := range []string{"21.50", "null", "true", `"a\u001b[2Jb` + "\u202e" + `"`, `"INF"`, "5000000000000"} {
 		if got := string(doc.Fields[i].Value); got != want {
 			t.Errorf("value %d is %s, want %s", i, got, want)
 		}
@@ -111,21 +113,21 @@ func TestJSONKeepsDigits(t *testing.T) {
 }
 
 func TestAssignments(t *testing.T) {
-	for in, want := range map[string]thing.Parameter{
-		"state=on":           {Name: "state", Value: "on"},
-		"a=b=c":              {Name: "a", Value: "b=c"},
-		"state:boolean=on":   {Name: "state", Kind: "boolean", Value: "true"},
-		"x:y=1":              {Name: "x:y", Value: "1"},
-		"x:y:int=-5":         {Name: "x:y", Kind: "int", Value: "-5"},
-		"label:string=":      {Name: "label", Kind: "string"},
-		"colour:color=00ff0": {Name: "colour", Kind: "color", Value: "00ff0"}, // the thing judges
+	for in, want := range map[string]param{
+		"state=on":           {name: "state", text: "on"},
+		"a=b=c":              {name: "a", text: "b=c"},
+		"state:boolean=on":   {"state", "on", drivers.Bool(true)},
+		"x:y=1":              {name: "x:y", text: "1"},
+		"x:y:int=-5":         {"x:y", "-5", drivers.Int(-5)},
+		"label:string=":      {"label", "", drivers.String("")},
+		"colour:color=00ff0": {"colour", "00ff0", drivers.Text(drivers.KindColor, "00ff0")}, // the thing judges
 	} {
 		got, err := parseAssignment(in)
 		if err != nil || got != want {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"state", "=on", "x:int=1.5", "x:int=3000000000", "x:boolean=maybe", "x:double=1/2", "x:long=9223372036854775808"} {
+	for _, in := range []string{"state", "=on", "x:int=1.5", "x:int=3000000000", "x:boolean=maybe", "x:double=1/2", "x:double=INF", "x:long=9223372036854775808"} {
 		if got, err := parseAssignment(in); err == nil {
 			t.Errorf("%s was taken as %+v", in, got)
 		}
@@ -135,9 +137,9 @@ func TestAssignments(t *testing.T) {
 func TestGuessKind(t *testing.T) {
 	for in, want := range map[string]string{
 		"on": "boolean", "false": "boolean", "1": "int", "-7": "int", "3000000000": "long", "21.50": "double", "1e3": "double",
-		"eco": "string", "": "string", "1/2": "string", "99999999999999999999": "double",
+		"eco": "string", "": "string", "1/2": "string", "INF": "string",
 	} {
-		if got := guessKind(in); got != want {
+		if got := guessKind(in).String(); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}

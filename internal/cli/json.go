@@ -3,12 +3,12 @@ package cli
 import (
 	"encoding/json"
 	"io"
-	"regexp"
 	"strings"
 
-	"postern/internal/cli/thing"
+	"postern/drivers"
 	"postern/internal/live"
 	"postern/internal/node"
+	"postern/sensors"
 )
 
 // formatVersion is the version of the JSON that commands print. Members may be
@@ -50,18 +50,27 @@ type jsonReadout struct {
 	Failures []jsonFailure `json:"failures"`
 }
 
-func readoutJSON(full string, res thing.Result, complete bool) jsonReadout {
+func readoutJSON(full string, res sensors.Result, complete bool) jsonReadout {
 	out := jsonReadout{Version: formatVersion, Thing: full, Complete: complete, Fields: []jsonField{}, Failures: []jsonFailure{}}
-	for _, f := range res.Fields {
-		out.Fields = append(out.Fields, jsonField{
-			jsonNode: nodeJSON(f.Node), Name: f.Name, Kind: f.Kind, Value: valueJSON(f), Unit: f.Unit, DataType: f.DataType,
-			Types: words(f.Types.String()), Quality: words(f.Quality.String()), Time: f.Time, Writable: f.Writable,
-		})
+	for i := range res.Items {
+		out.Fields = append(out.Fields, fieldJSONOf(&res.Items[i]))
 	}
-	for _, f := range res.Failures {
-		out.Failures = append(out.Failures, jsonFailure{nodeJSON(f.Node), f.Time, f.Text})
+	for _, f := range res.Faults {
+		out.Failures = append(out.Failures, jsonFailure{nodeJSON(f.Ref), stampText(f.Time, false), f.Text})
 	}
 	return out
+}
+
+func fieldJSONOf(f *sensors.Item) jsonField {
+	j := jsonField{
+		jsonNode: nodeJSON(f.Ref), Name: f.Name, Kind: fieldKind(f.Value), Value: valueJSON(f), Unit: f.Unit, DataType: f.DataType,
+		Types: words(f.Types.String()), Quality: words(f.Quality.String()), Time: stampText(f.Time, f.NoZone),
+	}
+	if f.Writable != sensors.Unknown {
+		yes := f.Writable == sensors.Yes
+		j.Writable = &yes
+	}
+	return j
 }
 
 func words(s string) []string {
@@ -71,28 +80,16 @@ func words(s string) []string {
 	return strings.Fields(s)
 }
 
-var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
-
 // valueJSON gives numbers with the digits they came with, so that 21.50 stays
-// 21.50; what JSON has no number for (INF, NaN) becomes a string.
-func valueJSON(f thing.Field) json.RawMessage {
+// 21.50; what JSON has no number for (INF, NaN) is a text.
+func valueJSON(f *sensors.Item) json.RawMessage {
 	if f.Quality&live.Missing != 0 {
 		return json.RawMessage("null")
 	}
-	switch f.Kind {
-	case "numeric", "int", "long", "double":
-		if v := strings.TrimPrefix(f.Value, "+"); jsonNumber.MatchString(v) {
-			return json.RawMessage(v)
-		}
-	case "boolean":
-		switch f.Value {
-		case "true", "1":
-			return json.RawMessage("true")
-		case "false", "0":
-			return json.RawMessage("false")
-		}
+	if _, ok := f.Value.Number(); ok || f.Value.Kind() == drivers.KindBool {
+		return json.RawMessage(f.Value.String())
 	}
-	b, err := json.Marshal(f.Value)
+	b, err := json.Marshal(f.Value.String())
 	if err != nil { // a string always can be written
 		return json.RawMessage("null")
 	}

@@ -5,11 +5,11 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/cli/thing"
+	"postern/sensors"
 )
 
 // past fills in the range of a request.
-func (s *selection) past(req *thing.Request) (err error) {
+func (s *selection) past(req *sensors.Request) (err error) {
 	now := time.Now()
 	if req.From, err = parseWhen("--from", s.from, now, false); err != nil {
 		return err

@@ -8,11 +8,11 @@ import (
 	"os"
 	"slices"
 	"sort"
-	"strconv"
 	"time"
 
-	"postern/internal/cli/thing"
+	"postern/drivers"
 	"postern/internal/live"
+	"postern/sensors"
 )
 
 const plotHelp = `Usage: postern plot JID [flags]
@@ -61,7 +61,6 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	}
 	ctx, patience, cancel := e.wait(ctx, opt.timeout)
 	defer cancel()
-	t.req.Progress = patience.progress
 	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
 	if err != nil {
 		return err
@@ -71,22 +70,22 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.things.Read(c.alive, full, t.req)
+	res, err := c.read(c.alive, full, t.req, patience.progress)
 	patience.end()
 	if err != nil {
 		return c.refusal(t.account, t.jid, err)
 	}
-	if err := writeFailures(e.Stderr, res.Failures); err != nil {
+	if err := writeFailures(e.Stderr, res.Faults); err != nil {
 		return err
 	}
-	return e.showCurves(res.Fields, to)
+	return e.showCurves(res.Items, to)
 }
 
 // files are where the values go instead of the terminal; empty for nowhere.
 type files struct{ csv, svg, png string }
 
 // showCurves writes the values in the form that was asked for.
-func (e *Env) showCurves(fields []thing.Field, to files) error {
+func (e *Env) showCurves(fields []sensors.Item, to files) error {
 	if to.csv != "" {
 		return e.toFile(to.csv, func(w io.Writer) error { return writeCSV(w, fields) })
 	}
@@ -155,25 +154,24 @@ type dot struct {
 }
 
 // curvesOf sorts values into curves; texts cannot be drawn and are left out.
-func curvesOf(fields []thing.Field) []curve {
+func curvesOf(fields []sensors.Item) []curve {
 	var all []curve
 	index := map[[4]string]int{}
 	for i := range fields {
 		f := &fields[i]
-		at, err := parseStamp(f.Time, time.Local)
-		v, ok := plotValue(f)
-		if err != nil || !ok {
+		v, ok := plotValue(f.Value)
+		if !ok {
 			continue
 		}
-		key := [4]string{f.Node.Source, f.Node.ID, f.Name, f.Unit}
+		key := [4]string{f.Ref.Source, f.Ref.ID, f.Name, f.Unit}
 		n, known := index[key]
 		if !known {
 			n = len(all)
 			index[key] = n
-			all = append(all, curve{node: f.Node.ID, field: f.Name, unit: f.Unit})
+			all = append(all, curve{node: f.Ref.ID, field: f.Name, unit: f.Unit})
 		}
 		bad := f.Quality&(live.Missing|live.Error) != 0
-		all[n].points = append(all[n].points, dot{at, v, f.Value, bad})
+		all[n].points = append(all[n].points, dot{f.Time, v, f.Value.String(), bad})
 	}
 	for i := range all {
 		points := all[i].points
@@ -184,32 +182,29 @@ func curvesOf(fields []thing.Field) []curve {
 	})
 }
 
-func plotValue(f *thing.Field) (float64, bool) {
-	switch f.Kind {
-	case "boolean":
-		if f.Value == "true" || f.Value == "1" {
+func plotValue(v drivers.Value) (float64, bool) {
+	if b, ok := v.Bool(); ok {
+		if b {
 			return 1, true
 		}
 		return 0, true
-	case "numeric", "int", "long":
-		v, err := strconv.ParseFloat(f.Value, 64)
-		return v, err == nil && v-v == 0 // neither NaN nor infinite
 	}
-	return 0, false
+	n, ok := v.Number()
+	return n.Float64(), ok
 }
 
-func writeCSV(w io.Writer, fields []thing.Field) error {
+func writeCSV(w io.Writer, fields []sensors.Item) error {
 	c := csv.NewWriter(w)
 	if err := c.Write([]string{"time", "node", "field", "value", "unit", "quality"}); err != nil {
 		return err
 	}
 	for i := range fields {
 		f := &fields[i]
-		value := f.Value
+		value := f.Value.String()
 		if f.Quality&live.Missing != 0 {
 			value = "" // the last one known is no value of that time
 		}
-		if err := c.Write([]string{f.Time, f.Node.ID, f.Name, value, f.Unit, f.Quality.String()}); err != nil {
+		if err := c.Write([]string{stampText(f.Time, f.NoZone), f.Ref.ID, f.Name, value, f.Unit, f.Quality.String()}); err != nil {
 			return err
 		}
 	}

@@ -4,32 +4,38 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
-	"postern/internal/cli/thing"
-	"postern/internal/live"
-	"postern/internal/node"
+	"postern/sensors"
+	"postern/xmpp/xmpptest"
 )
 
-func plotted(name, kind string, values ...string) (all []thing.Field) {
+// plotted are values as a thing sends them, one a minute.
+func plotted(t *testing.T, name, kind string, values ...string) []sensors.Item {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("<fields xmlns='urn:xmpp:iot:sensordata' seqnr='1'><node nodeId='n&lt;1>'>")
 	for i, v := range values {
-		q := live.AutomaticReadout
+		quality := "automaticReadout"
 		if v == "missing" {
-			v, q = "0", live.Missing
+			v, quality = "0", "missing"
 		}
-		all = append(all, thing.Field{Node: node.Ref{ID: "n<1>"}, Name: name, Kind: kind, Value: v, Unit: "°C", Quality: q,
-			Time: time.Date(2026, 3, 1, 0, i, 0, 0, time.UTC).Format(time.RFC3339)})
+		fmt.Fprintf(&b, "<timestamp value='2026-03-01T00:%02d:00Z'><%s name='", i, kind)
+		_ = xml.EscapeText(&b, []byte(name))
+		fmt.Fprintf(&b, "' unit='°C' %s='true' value='%s'/></timestamp>", quality, v)
 	}
-	return all
+	b.WriteString("</node></fields>")
+	return sensors.ParseFields(nil, xmpptest.Doc(t, b.String()).Root(), time.UTC)
 }
 
 // A rising line goes from the bottom left to the top right; its labels are the
 // values as sent.
 func TestDrawCurve(t *testing.T) {
-	cs := curvesOf(plotted("t", "numeric", "1.50", "2.50", "3.50"))
+	cs := curvesOf(plotted(t, "t", "numeric", "1.50", "2.50", "3.50"))
 	if len(cs) != 1 {
 		t.Fatalf("%+v", cs)
 	}
@@ -66,23 +72,23 @@ func TestDrawAnything(t *testing.T) {
 		{"1"}, {"1", "1"}, {"missing"}, {"1", "missing", "2"}, {"1e308", "-1e308"}, {"NaN", "1"}, {"INF"}, {"x"},
 		{"9999999999999999999999999999999999999999999999", "1"},
 	} {
-		for _, c := range curvesOf(plotted("t\x1b[31m", "numeric", vs...)) {
+		for _, c := range curvesOf(plotted(t, "t\u009b31m", "numeric", vs...)) {
 			for _, w := range []int{40, 80, 300} {
 				var b bytes.Buffer
-				if err := drawCurve(&b, &c, w, 12); err != nil || strings.Contains(b.String(), "\x1b") {
+				if err := drawCurve(&b, &c, w, 12); err != nil || strings.ContainsAny(b.String(), "\x1b\u009b") {
 					t.Errorf("%v: %v\n%s", vs, err, b.String())
 				}
 			}
 		}
 	}
-	if cs := curvesOf(append(plotted("door", "boolean", "true", "false", "1"), plotted("mode", "enum", "a")...)); len(cs) != 1 || cs[0].points[0].v != 1 || cs[0].points[1].v != 0 {
+	if cs := curvesOf(append(plotted(t, "door", "boolean", "true", "false", "1"), plotted(t, "mode", "enum", "a")...)); len(cs) != 1 || cs[0].points[0].v != 1 || cs[0].points[1].v != 0 {
 		t.Errorf("%+v", cs)
 	}
 }
 
 // A gap ends the line; the file is XML whatever the names are.
 func TestWriteSVG(t *testing.T) {
-	cs := curvesOf(plotted("a & b", "numeric", "1", "2", "missing", "3", "4"))
+	cs := curvesOf(plotted(t, "a & b", "numeric", "1", "2", "missing", "3", "4"))
 	var b bytes.Buffer
 	if err := writeSVG(&b, &cs[0]); err != nil {
 		t.Fatal(err)
@@ -105,10 +111,10 @@ func TestWriteSVG(t *testing.T) {
 // CSV has every value as sent; a missing one is empty, not its last value.
 func TestWriteCSV(t *testing.T) {
 	var b bytes.Buffer
-	if err := writeCSV(&b, plotted("t, x", "numeric", "1.50", "missing")); err != nil {
+	if err := writeCSV(&b, plotted(t, "t, x", "numeric", "1.50", "missing")); err != nil {
 		t.Fatal(err)
 	}
-	want := "time,node,field,value,unit,quality\n2026-03-01T00:00:00Z,n<1>,\"t, x\",1.50,°C,automaticReadout\n2026-03-01T00:01:00Z,n<1>,\"t, x\",,°C,missing\n"
+	want := "time,node,field,value,unit,quality\n2026-03-01T00:00:00.000Z,n<1>,\"t, x\",1.50,°C,automaticReadout\n2026-03-01T00:01:00.000Z,n<1>,\"t, x\",,°C,missing\n"
 	if b.String() != want {
 		t.Errorf("%q", b.String())
 	}

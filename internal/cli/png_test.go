@@ -12,19 +12,20 @@ import (
 	"testing"
 	"time"
 
-	"postern/internal/cli/thing"
+	"postern/drivers"
 	"postern/internal/live"
 	"postern/internal/node"
+	"postern/sensors"
 )
 
 // week is a temperature over a week, with a gap on the third day.
-func week() []thing.Field {
-	var all []thing.Field
+func week() []sensors.Item {
+	var all []sensors.Item
 	from := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	for i := range 7 * 96 {
 		h := float64(i) / 4
-		f := thing.Field{Node: node.Ref{ID: "hall"}, Name: "temperature", Kind: "numeric", Unit: "°C", Quality: live.AutomaticReadout,
-			Value: fmt.Sprintf("%.2f", 21.5+2.5*math.Sin(h/24*2*math.Pi)+0.4*math.Sin(h*1.7)), Time: from.Add(time.Duration(i) * 15 * time.Minute).Format(time.RFC3339)}
+		f := sensors.Item{Ref: node.Ref{ID: "hall"}, Name: "temperature", Unit: "°C", Quality: live.AutomaticReadout,
+			Value: drivers.Decimal(drivers.Num(int64(2150+250*math.Sin(h/24*2*math.Pi)+40*math.Sin(h*1.7)), -2)), Time: from.Add(time.Duration(i) * 15 * time.Minute)}
 		if h > 55 && h < 66 {
 			f.Quality = live.Missing
 		}
@@ -90,7 +91,7 @@ func TestPNGOfAnything(t *testing.T) {
 		{"1"}, {"1", "1"}, {"missing"}, {"1", "missing", "2"}, {"1e308", "-1e308"}, {"NaN", "1"}, {"1e-300", "2e-300"},
 		{"9999999999999999999999999999999999999999999999", "1"}, {"-0.001", "0.001"},
 	} {
-		for _, c := range curvesOf(plotted("t\x1b[31m"+strings.Repeat("ж", 300), "numeric", vs...)) {
+		for _, c := range curvesOf(plotted(t, "t\u009b31m"+strings.Repeat("ж", 300), "numeric", vs...)) {
 			if len(encode(t, &c)) == 0 {
 				t.Errorf("%q", vs)
 			}

@@ -69,7 +69,7 @@ func (e *Env) wait(ctx context.Context, limit time.Duration) (context.Context, *
 }
 
 // progress is told how many values have come, and the time of the newest.
-func (p *patience) progress(values int, at string) {
+func (p *patience) progress(values int, at time.Time) {
 	p.timer.Reset(p.limit)
 	now := time.Now()
 	if p.out == nil || now.Sub(p.begin) < lineAfter {
@@ -82,7 +82,7 @@ func (p *patience) progress(values int, at string) {
 	}
 	p.shown, p.line = now, true
 	rate := float64(values) / now.Sub(p.begin).Seconds()
-	fmt.Fprintf(p.out, "\r%d values, up to %s, %.0f a second\x1b[K", values, clean(timeText(at, now)), rate)
+	fmt.Fprintf(p.out, "\r%d values, up to %s, %.0f a second\x1b[K", values, timeText(at, now), rate)
 }
 
 // end takes the line away.

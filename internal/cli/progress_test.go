@@ -19,8 +19,8 @@ func TestPatience(t *testing.T) {
 		defer cancel()
 		for i := range 10 {
 			time.Sleep(4 * time.Second)
-			p.progress(1000*(i+1), "2026-03-01T12:00:00Z")
-			p.progress(1000*(i+1), "2026-03-01T12:00:00Z") // too soon for the line
+			p.progress(1000*(i+1), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			p.progress(1000*(i+1), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)) // too soon for the line
 		}
 		if ctx.Err() != nil {
 			t.Fatal(context.Cause(ctx))
@@ -47,7 +47,7 @@ func TestNoProgressWithoutATerminal(t *testing.T) {
 	_, p, cancel := (&Env{Stderr: &out}).wait(t.Context(), time.Minute)
 	defer cancel()
 	p.begin = time.Now().Add(-time.Hour)
-	p.progress(5, "2026-03-01T12:00:00Z")
+	p.progress(5, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	p.end()
 	if out.Len() > 0 {
 		t.Errorf("%q", out.String())

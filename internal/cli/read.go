@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"postern/internal/cli/thing"
 	"postern/internal/node"
+	"postern/sensors"
 )
 
 const readHelp = `Usage: postern read JID [flags]
@@ -52,8 +52,8 @@ func (s *selection) add(fs *flagSet) {
 	fs.BoolVar(&s.json, "json", false, "")
 }
 
-func (s *selection) request() (thing.Request, error) {
-	req := thing.Request{Nodes: refs(s.nodes, s.source), Fields: s.fields}
+func (s *selection) request() (sensors.Request, error) {
+	req := sensors.Request{Nodes: refs(s.nodes, s.source), Fields: s.fields}
 	if err := s.past(&req); err != nil {
 		return req, err
 	}
@@ -119,7 +119,6 @@ func (e *Env) read(ctx context.Context, args []string) error {
 	}
 	ctx, patience, cancel := e.wait(ctx, opt.timeout)
 	defer cancel()
-	t.req.Progress = patience.progress
 	c, err := e.dial(ctx, link{account: t.account, verbose: opt.verbose})
 	if err != nil {
 		return err
@@ -130,33 +129,33 @@ func (e *Env) read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.things.Read(ctx, full, t.req)
+	res, err := c.read(ctx, full, t.req, patience.progress)
 	patience.end()
 	if err != nil {
 		err = c.refusal(t.account, t.jid, err)
 	}
-	if err == nil || len(res.Fields)+len(res.Failures) > 0 {
+	if err == nil || len(res.Items)+len(res.Faults) > 0 {
 		if perr := e.printReadout(full.String(), res, err == nil, sel.json); perr != nil {
 			return perr
 		}
 	}
-	if err == nil && len(res.Failures) > 0 {
-		return &failure{code: ExitFailure, msg: fmt.Sprintf("%d of the nodes could not be read", len(res.Failures))}
+	if err == nil && len(res.Faults) > 0 {
+		return &failure{code: ExitFailure, msg: fmt.Sprintf("%d of the nodes could not be read", len(res.Faults))}
 	}
 	return err
 }
 
-func (e *Env) printReadout(full string, res thing.Result, complete, asJSON bool) error {
+func (e *Env) printReadout(full string, res sensors.Result, complete, asJSON bool) error {
 	if asJSON {
 		return writeJSON(e.Stdout, readoutJSON(full, res, complete))
 	}
 	t := readoutTable(res, e.color())
-	if len(res.Fields) == 0 {
+	if len(res.Items) == 0 {
 		fmt.Fprintln(e.Stderr, "The thing has no such fields.")
-		return writeFailures(e.Stdout, res.Failures)
+		return writeFailures(e.Stdout, res.Faults)
 	}
 	if _, err := t.WriteTo(e.Stdout); err != nil {
 		return err
 	}
-	return writeFailures(e.Stdout, res.Failures)
+	return writeFailures(e.Stdout, res.Faults)
 }

@@ -3,16 +3,16 @@ package cli
 import (
 	"context"
 	"errors"
-	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"mellium.im/xmpp/jid"
 
-	"postern/internal/cli/thing"
+	"postern/control"
+	"postern/drivers"
 	"postern/internal/node"
+	"postern/sensors"
 	"postern/xmpp"
 )
 
@@ -26,8 +26,9 @@ checked by the thing before the first is set.
   postern set gateway@site.example boiler setpoint=21.5 mode=eco
   postern set gateway@site.example meter limit:long=9000000000
 
-The type of a parameter is asked from the thing; PARAMETER:TYPE=VALUE says it:
-boolean, int, long, double, string, date, time, dateTime, duration, color.
+The type of a parameter is taken from the thing's control form, which needs no
+right to read. PARAMETER:TYPE=VALUE says it: boolean, int, long, double,
+string, date, time, dateTime, duration, color.
 
   --node N           a node; several times for several, in place of NODE
   --source S         the data source of the nodes, where it is needed
@@ -43,8 +44,17 @@ func Set(ctx context.Context, e Env, args []string) int {
 type order struct {
 	target
 	nodes  []node.Ref
-	params []thing.Parameter
+	params []param
+	form   *control.Form // that the types were taken from; nil for none
 	json   bool
+}
+
+func (o *order) request() control.SetRequest {
+	r := control.SetRequest{Nodes: o.nodes}
+	for i := range o.params {
+		r.Assignments = append(r.Assignments, control.Assignment{Name: o.params[i].name, Value: o.params[i].value})
+	}
+	return r
 }
 
 func (e *Env) setArgs(opt *common, args []string) (order, error) {
@@ -106,140 +116,153 @@ func (e *Env) set(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.resolveKinds(ctx, full, &o); err != nil {
+	if err := c.learnKinds(ctx, full, &o); err != nil {
 		return err
 	}
-	done, err := c.things.Set(ctx, full, o.nodes, o.params)
+	done, err := c.control.Set(ctx, full, o.request())
+	c.giveBack(ctx, full, &o)
 	return e.reportSet(c, full, &o, done, err)
 }
 
-// kinds are the typed parameters (XEP-0325 §3.2).
-var kinds = []string{"boolean", "int", "long", "double", "string", "date", "time", "dateTime", "duration", "color"}
+// param is a parameter with the text it is to get. While the kind is not known
+// there is no value.
+type param struct {
+	name, text string
+	value      drivers.Value
+}
 
-// parseAssignment reads PARAMETER[:TYPE]=VALUE. Without a type Kind stays
-// empty.
-func parseAssignment(s string) (thing.Parameter, error) {
-	name, value, ok := strings.Cut(s, "=")
+// kinds are the typed parameters (XEP-0325 §3.2).
+var kinds = [...]drivers.Kind{
+	drivers.KindBool, drivers.KindInt, drivers.KindLong, drivers.KindNumber, drivers.KindString,
+	drivers.KindDate, drivers.KindClock, drivers.KindTime, drivers.KindDuration, drivers.KindColor,
+}
+
+// parseAssignment reads PARAMETER[:TYPE]=VALUE.
+func parseAssignment(s string) (param, error) {
+	name, text, ok := strings.Cut(s, "=")
 	if !ok || name == "" {
-		return thing.Parameter{}, usagef("%q is not PARAMETER=VALUE", s)
+		return param{}, usagef("%q is not PARAMETER=VALUE", s)
 	}
-	p := thing.Parameter{Name: name, Value: value}
-	if i := strings.LastIndexByte(name, ':'); i > 0 && slices.Contains(kinds, name[i+1:]) {
-		p.Name, p.Kind = name[:i], name[i+1:]
-		return p, checkValue(&p)
+	p := param{name: name, text: text}
+	if i := strings.LastIndexByte(name, ':'); i > 0 {
+		for _, k := range kinds {
+			if k.String() == name[i+1:] {
+				p.name = name[:i]
+				return p, p.as(k)
+			}
+		}
 	}
 	return p, nil
 }
 
-// resolveKinds finds the types of the parameters whose type was not given: a
-// thing shows each parameter as a field of the same name (0323-R55). What it
-// does not show is guessed from the value.
-func (c *conn) resolveKinds(ctx context.Context, full jid.JID, o *order) error {
+// as reads the text as a value of a kind, or says what is wrong before
+// anything is sent.
+func (p *param) as(k drivers.Kind) (err error) {
+	if k == drivers.KindBool {
+		switch strings.ToLower(p.text) {
+		case "on", "true", "1", "yes":
+			p.value = drivers.Bool(true)
+		case "off", "false", "0", "no":
+			p.value = drivers.Bool(false)
+		default:
+			return usagef("%s is a switch: on or off, not %q", p.name, p.text)
+		}
+		return nil
+	}
+	if p.value, err = control.ParseValue(k, p.text); err != nil {
+		return usagef("%s %v, not %q", p.name, err, p.text)
+	}
+	return nil
+}
+
+// learnKinds finds the types of the parameters whose type was not given. Who
+// may set them may see the thing's control form, which has them, also without
+// the right to read. What the form does not show is guessed from the value.
+func (c *conn) learnKinds(ctx context.Context, full jid.JID, o *order) error {
 	var names []string
-	for _, p := range o.params {
-		if p.Kind == "" {
-			names = append(names, p.Name)
+	for i := range o.params {
+		if o.params[i].value.Kind() == drivers.KindNone {
+			names = append(names, o.params[i].name)
 		}
 	}
 	if names == nil {
 		return nil
 	}
-	known := c.fieldKinds(ctx, full, o.nodes, names)
+	known := c.kindsOf(ctx, full, o, names)
 	for i := range o.params {
 		p := &o.params[i]
-		if p.Kind != "" {
+		if p.value.Kind() != drivers.KindNone {
 			continue
 		}
-		if p.Kind = known[p.Name]; p.Kind == "" {
-			p.Kind = guessKind(p.Value)
+		k, ok := known[p.name]
+		if !ok {
+			k = guessKind(p.text)
 		}
-		if err := checkValue(p); err != nil {
+		if err := p.as(k); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fieldKinds reads the fields with the given names and returns the types of
-// the parameters behind them. A thing that refuses leaves the types unknown.
-func (c *conn) fieldKinds(ctx context.Context, full jid.JID, nodes []node.Ref, names []string) map[string]string {
+// kindsOf asks for the form, or, where a thing has none, reads the fields that
+// stand for the parameters (0323-R55). What it refuses stays unknown.
+func (c *conn) kindsOf(ctx context.Context, full jid.JID, o *order, names []string) map[string]drivers.Kind {
 	// Half of the time is left for the order itself.
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, time.Now().Add(time.Until(end)/2))
 		defer cancel()
 	}
-	known := map[string]string{}
-	res, err := c.things.Read(ctx, full, thing.Request{Nodes: nodes, Fields: names, Types: node.Momentary | node.Status})
+	known := map[string]drivers.Kind{}
+	form, err := c.control.GetForm(ctx, full, o.nodes, "", control.Tokens{})
+	if err == nil {
+		for i := range form.Fields {
+			if f := &form.Fields[i]; !f.Hidden {
+				known[f.Var] = f.Kind
+			}
+		}
+		o.form = form
+		return known
+	}
+	var refused *xmpp.Error
+	if !errors.As(err, &refused) || refused.Condition != xmpp.FeatureNotImplemented && refused.Condition != xmpp.ServiceUnavailable {
+		return known
+	}
+	res, err := c.read(ctx, full, sensors.Request{Nodes: o.nodes, Fields: names, Types: node.Momentary | node.Status}, nil)
 	if err != nil {
 		return known
 	}
-	for _, f := range res.Fields {
-		if known[f.Name] == "" && (f.Writable == nil || *f.Writable) {
-			known[f.Name] = parameterKind(f.Kind)
+	for i := range res.Items {
+		f := &res.Items[i]
+		if _, ok := known[f.Name]; !ok && f.Writable != sensors.No {
+			known[f.Name] = f.Value.Kind()
 		}
 	}
 	return known
 }
 
-// parameterKind is the type of the parameter behind a field (XEP-0325 §4).
-func parameterKind(field string) string {
-	switch field {
-	case "numeric":
-		return "double"
-	case "enum":
-		return "string"
+// giveBack tells the thing that its form is not needed any more. It forgets it
+// by itself, too.
+func (c *conn) giveBack(ctx context.Context, full jid.JID, o *order) {
+	if o.form != nil {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = c.control.Cancel(ctx, full, o.form)
 	}
-	return field
 }
 
-func guessKind(value string) string {
-	switch value {
+func guessKind(text string) drivers.Kind {
+	switch text {
 	case "true", "false", "on", "off":
-		return "boolean"
+		return drivers.KindBool
 	}
-	if _, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return "int"
-	}
-	if _, err := strconv.ParseInt(value, 10, 64); err == nil {
-		return "long"
-	}
-	if _, ok := new(big.Rat).SetString(value); ok && !strings.Contains(value, "/") {
-		return "double"
-	}
-	return "string"
-}
-
-// checkValue brings the value into the form of its type, or says what is wrong
-// before anything is sent.
-func checkValue(p *thing.Parameter) error {
-	var err error
-	switch p.Kind {
-	case "boolean":
-		switch strings.ToLower(p.Value) {
-		case "on", "true", "1", "yes":
-			p.Value = "true"
-		case "off", "false", "0", "no":
-			p.Value = "false"
-		default:
-			return usagef("%s is a switch: on or off, not %q", p.Name, p.Value)
-		}
-	case "int":
-		_, err = strconv.ParseInt(p.Value, 10, 32)
-	case "long":
-		_, err = strconv.ParseInt(p.Value, 10, 64)
-	case "double":
-		if _, ok := new(big.Rat).SetString(p.Value); !ok || strings.ContainsAny(p.Value, "/_xX") {
-			return usagef("%s is a number, not %q", p.Name, p.Value)
+	for _, k := range [...]drivers.Kind{drivers.KindInt, drivers.KindLong, drivers.KindNumber} {
+		if _, err := control.ParseValue(k, text); err == nil {
+			return k
 		}
 	}
-	if errors.Is(err, strconv.ErrRange) {
-		return usagef("%s: %s is beyond what %s can hold", p.Name, p.Value, p.Kind)
-	}
-	if err != nil {
-		return usagef("%s is a whole number, not %q", p.Name, p.Value)
-	}
-	return nil
+	return drivers.KindString
 }
 
 type jsonApplied struct {
@@ -265,15 +288,15 @@ type jsonSet struct {
 }
 
 // reportSet prints what was applied.
-func (e *Env) reportSet(c *conn, full jid.JID, o *order, done thing.Applied, err error) error {
-	var refused *thing.Refused
+func (e *Env) reportSet(c *conn, full jid.JID, o *order, done control.SetResult, err error) error {
+	var refused *control.SetError
 	if err != nil && !errors.As(err, &refused) {
 		return c.refusal(o.account, o.jid, err)
 	}
 	out := jsonSet{Version: formatVersion, Thing: full.String(), Results: o.results(done, err == nil)}
 	if refused != nil {
-		out.Condition, out.Text = string(refused.Err.Condition), refused.Err.Text
-		for _, f := range refused.Parameters {
+		out.Condition, out.Text = string(refused.Refusal.Condition), refused.Refusal.Text
+		for _, f := range refused.Params {
 			out.Faults = append(out.Faults, jsonFault{f.Name, f.Text})
 		}
 	}
@@ -300,19 +323,19 @@ func (e *Env) reportSet(c *conn, full jid.JID, o *order, done thing.Applied, err
 
 // setRefusal says what is wrong with which parameter. A thing checks all
 // values before it sets the first (0325-R11).
-func (c *conn) setRefusal(o *order, refused *thing.Refused) error {
-	err := c.refusal(o.account, o.jid, refused.Err)
+func (c *conn) setRefusal(o *order, refused *control.SetError) error {
+	err := c.refusal(o.account, o.jid, refused.Refusal)
 	var f *failure
 	if !errors.As(err, &f) {
 		return err
 	}
 	text := f.err.Error()
-	for _, p := range refused.Parameters {
+	for _, p := range refused.Params {
 		if !strings.Contains(text, p.Text) {
 			text += "; " + p.Name + ": " + p.Text
 		}
 	}
-	if refused.Err.Condition != xmpp.InternalServerError { // 0325-D12: a late failure may have set some
+	if refused.Refusal.Condition != xmpp.InternalServerError { // 0325-D12: a late failure may have set some
 		text += "; nothing was set"
 	}
 	f.err = errors.New(text)
@@ -320,7 +343,7 @@ func (c *conn) setRefusal(o *order, refused *thing.Refused) error {
 }
 
 // results lists each parameter on each node with whether it was applied.
-func (o *order) results(done thing.Applied, ok bool) []jsonApplied {
+func (o *order) results(done control.SetResult, ok bool) []jsonApplied {
 	nodes := o.nodes
 	if len(nodes) == 0 {
 		nodes = []node.Ref{{}}
@@ -328,9 +351,9 @@ func (o *order) results(done thing.Applied, ok bool) []jsonApplied {
 	all := []jsonApplied{}
 	for _, p := range o.params {
 		for _, n := range nodes {
-			applied := ok && (len(done.Parameters) == 0 || slices.Contains(done.Parameters, p.Name)) &&
+			applied := ok && (len(done.Parameters) == 0 || slices.Contains(done.Parameters, p.name)) &&
 				(len(done.Nodes) == 0 || slices.ContainsFunc(done.Nodes, n.Matches))
-			all = append(all, jsonApplied{nodeJSON(n), p.Name, p.Kind, p.Value, applied})
+			all = append(all, jsonApplied{nodeJSON(n), p.name, p.value.Kind().String(), p.value.String(), applied})
 		}
 	}
 	return all

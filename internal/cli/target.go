@@ -3,7 +3,7 @@ package cli
 import (
 	"mellium.im/xmpp/jid"
 
-	"postern/internal/cli/thing"
+	"postern/sensors"
 )
 
 // target is what a command is about.
@@ -11,7 +11,7 @@ type target struct {
 	address string // as given
 	account Account
 	jid     jid.JID
-	req     thing.Request
+	req     sensors.Request
 }
 
 // target reads the thing's address and the account.

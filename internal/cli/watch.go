@@ -9,7 +9,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
-	"postern/internal/cli/thing"
+	"postern/sensors"
 	"postern/xmpp"
 )
 
@@ -50,6 +50,7 @@ type watcher struct {
 	json     bool
 
 	full   jid.JID
+	took   time.Duration     // the last read-out
 	last   map[string]string // values shown, by node and field
 	screen bool              // the screen holds our table
 	lost   bool              // the last read-out failed
@@ -126,20 +127,22 @@ func final(err error) bool {
 	return errors.As(err, &f) && (f.code == ExitDenied || f.code == ExitConfig || f.code == ExitUsage)
 }
 
-func (w *watcher) readOnce(ctx context.Context) (thing.Result, error) {
+func (w *watcher) readOnce(ctx context.Context) (sensors.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	if w.full.Equal(jid.JID{}) || w.t.jid.Resourcepart() == "" && !w.c.things.Online(w.full) {
+	if w.full.Equal(jid.JID{}) || w.t.jid.Resourcepart() == "" && !w.c.finder.contacts.Available(w.full) {
 		full, err := w.c.find(ctx, w.t.account, w.t.jid)
 		if err != nil {
-			return thing.Result{}, err
+			return sensors.Result{}, err
 		}
 		w.full = full
 	}
-	res, err := w.c.things.Read(ctx, w.full, w.t.req)
+	start := time.Now()
+	res, err := w.c.read(ctx, w.full, w.t.req, nil)
 	if err != nil {
 		return res, w.c.refusal(w.t.account, w.t.jid, err)
 	}
+	w.took = time.Since(start)
 	return res, nil
 }
 
@@ -158,7 +161,7 @@ func (w *watcher) trouble(err error) {
 	w.lost = true
 }
 
-func (w *watcher) show(res thing.Result) error {
+func (w *watcher) show(res sensors.Result) error {
 	defer w.remember(res)
 	w.lost = false
 	switch {
@@ -170,52 +173,50 @@ func (w *watcher) show(res thing.Result) error {
 	return w.printChanges(res)
 }
 
-func fieldKey(f thing.Field) string { return f.Node.String() + "\x00" + f.Name }
+func fieldKey(f *sensors.Item) string { return f.Ref.String() + "\x00" + f.Name }
 
-func (w *watcher) remember(res thing.Result) {
+func (w *watcher) remember(res sensors.Result) {
 	clear(w.last)
-	for _, f := range res.Fields {
-		w.last[fieldKey(f)] = shownValue(f)
+	for i := range res.Items {
+		w.last[fieldKey(&res.Items[i])] = shownValue(&res.Items[i])
 	}
 }
 
 // shownValue is what makes a change worth showing.
-func shownValue(f thing.Field) string { return valueText(f) + "\x00" + qualityText(f.Quality) }
+func shownValue(f *sensors.Item) string { return valueText(f) + "\x00" + qualityText(f.Quality) }
 
-func (w *watcher) printChanges(res thing.Result) error {
-	var changed thing.Result
-	for _, f := range res.Fields {
-		if w.last[fieldKey(f)] != shownValue(f) {
-			changed.Fields = append(changed.Fields, f)
+func (w *watcher) printChanges(res sensors.Result) error {
+	for i := range res.Items {
+		f := &res.Items[i]
+		if w.last[fieldKey(f)] == shownValue(f) {
+			continue
 		}
-	}
-	for _, f := range changed.Fields {
-		_, err := fmt.Fprintf(w.e.Stdout, "%s  %s  %s = %s\n", timeText(f.Time, time.Now()), clean(f.Node.String()), clean(f.Name),
+		_, err := fmt.Fprintf(w.e.Stdout, "%s  %s  %s = %s\n", timeText(f.Time, time.Now()), clean(f.Ref.String()), clean(f.Name),
 			strings.TrimSpace(valueText(f)+" "+clean(f.Unit)+"  "+qualityText(f.Quality)))
 		if err != nil {
 			return err
 		}
 	}
-	return writeFailures(w.e.Stdout, res.Failures)
+	return writeFailures(w.e.Stdout, res.Faults)
 }
 
 // redraw brings the table on the screen up to date. Lines beyond the screen's
 // height are left out and counted.
-func (w *watcher) redraw(res thing.Result) error {
+func (w *watcher) redraw(res sensors.Result) error {
 	t := readoutTable(res, w.e.color())
 	if len(w.last) > 0 && t.color {
-		for i, f := range res.Fields {
-			if w.last[fieldKey(f)] != shownValue(f) {
+		for i := range res.Items {
+			if f := &res.Items[i]; w.last[fieldKey(f)] != shownValue(f) {
 				t.rows[i+1][2].style = inverse
 			}
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  every %v, read in %v, Ctrl-C ends\n", clean(w.full.String()), w.interval, res.Took.Round(100*time.Microsecond))
+	fmt.Fprintf(&b, "%s  every %v, read in %v, Ctrl-C ends\n", clean(w.full.String()), w.interval, w.took.Round(100*time.Microsecond))
 	if _, err := t.WriteTo(&b); err != nil {
 		return err
 	}
-	if err := writeFailures(&b, res.Failures); err != nil {
+	if err := writeFailures(&b, res.Faults); err != nil {
 		return err
 	}
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")

@@ -116,6 +116,9 @@ type Config struct {
 	// OnPresence is told when a contact's resource comes, changes or goes
 	// (available false). It is called in order per contact and must not block.
 	OnPresence func(st *xmpp.Stanza, p Presence, available bool)
+	// OnItem is told when a contact's entry has changed: presence that came
+	// before counts from here on. It must not block.
+	OnItem func(Item)
 	// OnUnsubscribed is told when a contact no longer gets our presence, or we
 	// no longer get its: nothing may be reported to it any more.
 	OnUnsubscribed func(contact jid.JID)
@@ -297,6 +300,9 @@ func (s *Service) push(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 		delete(s.present, key)
 	}
 	s.mu.Unlock()
+	if s.cfg.OnItem != nil {
+		s.cfg.OnItem(it)
+	}
 	if (old.From() && !it.From() || old.To() && !it.To()) && s.cfg.OnUnsubscribed != nil {
 		s.cfg.OnUnsubscribed(it.JID)
 	}

@@ -285,7 +285,10 @@ func Test0115R15R16_CapabilitiesOfContacts(t *testing.T) {
 // when the push has come; that of strangers takes no memory without bounds.
 func TestPresenceBeforeThePush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, p := online(t, nil)
+		var entries notes
+		r, p := online(t, func(c *roster.Config) {
+			c.OnItem = func(it roster.Item) { entries.add(it.JID.String(), it.Subscription) }
+		})
 		late := jid.MustParse("late@example.org/x")
 		for i := range 300 {
 			if i == 100 {
@@ -303,6 +306,9 @@ func TestPresenceBeforeThePush(t *testing.T) {
 		}
 		if !r.Available(late) {
 			t.Error("the presence is forgotten")
+		}
+		if got := entries.String(); got != "late@example.org none late@example.org to " {
+			t.Errorf("told of %s", got)
 		}
 	})
 }
