@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -207,20 +208,42 @@ func (s *Server) flush(ctx context.Context, bare string) {
 	s.pushClear(ctx, bare, s.cfg.Now())
 }
 
-// dirty notes that answers a device may hold are no longer true (0324-R42).
-func (s *Server) dirty(ctx context.Context, bare string) {
-	err := s.changeContact(bare, false, func(c *contact) bool {
-		if !c.Asked {
-			return false
+// commit makes a change and shows it, and notes in the same transaction that
+// answers these devices may hold are no longer true (0324-R42): a device must
+// not keep a yes because the note about it was lost. show runs under s.mu;
+// s.writing is held.
+func (s *Server) commit(devices []string, change func(Tx) error, show func()) error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	dirty := make(map[string]*contact)
+	s.mu.RLock()
+	for _, d := range devices {
+		if c := s.contacts[d]; c != nil && c.Asked {
+			now := *c
+			now.Dirty++
+			now.next = time.Time{}
+			dirty[d] = &now
 		}
-		c.Dirty++
-		c.next = time.Time{}
-		return true
+	}
+	s.mu.RUnlock()
+	err := s.cfg.Store.Update(func(tx Tx) error {
+		for d, c := range dirty {
+			if err := contactBucket.Put(tx, d, *c); err != nil {
+				return err
+			}
+		}
+		return change(tx)
 	})
 	if err != nil {
-		s.log.Error("that a device must clear its cache cannot be kept", "device", bare, "err", err)
+		return fmt.Errorf("registry: a change cannot be kept: %w", err)
 	}
-	s.pushClear(context.WithoutCancel(ctx), bare, s.cfg.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, c := range dirty {
+		s.contacts[d] = c
+	}
+	show()
+	return nil
 }
 
 // clearCache is the request to forget cached answers.

@@ -6,33 +6,16 @@ import (
 	"iter"
 
 	"postern/internal/store"
+	"postern/provisioning/registry/state"
 )
 
-// DB keeps the state of a Server: JSON values by key, in buckets. Bolt is
-// the one for a single machine.
-type DB interface {
-	// View runs f with a consistent state.
-	View(f func(Tx) error) error
-	// Update runs f and commits what it wrote, all of it or, on error, nothing.
-	// When it returns nil, the changes survive a power cut.
-	Update(f func(Tx) error) error
-}
-
-// Tx is a transaction; only the function that View or Update called may use it.
-type Tx interface {
-	Get(bucket, key string) (value []byte, ok bool, err error)
-	Put(bucket, key string, value []byte) error
-	Delete(bucket, key string) error
-	// All iterates over a bucket in the order of the keys' octets.
-	All(bucket string) iter.Seq[Raw]
-}
-
-// Raw is one value of a bucket, or the reason why it cannot be read.
-type Raw struct {
-	Key   string
-	Value []byte
-	Err   error
-}
+// Where the state is kept: Bolt is the DB for a single machine, package postgres
+// has the one for a fleet.
+type (
+	DB  = state.DB
+	Tx  = state.Tx
+	Raw = state.Raw
+)
 
 // bucket is a part of the store whose values are of type T.
 type bucket[T any] struct{ Name string }
@@ -109,7 +92,7 @@ func (t boltTx) Delete(bucket, key string) error { return raw(bucket).Delete(t.t
 func (t boltTx) All(bucket string) iter.Seq[Raw] {
 	return func(yield func(Raw) bool) {
 		for e := range raw(bucket).All(t.tx, "") {
-			if !yield(Raw{e.Key, e.Value, e.Err}) {
+			if !yield(Raw{Key: e.Key, Value: e.Value, Err: e.Err}) {
 				return
 			}
 		}

@@ -13,7 +13,6 @@ import (
 
 	"postern/exi"
 	"postern/exi/xmltext"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 )
@@ -24,8 +23,8 @@ const domain = "things.example"
 type lab struct {
 	*Server
 	t    *testing.T
-	path string
-	db   *store.DB
+	path string // for files of the test
+	kept *kept
 	cfg  Config
 
 	mu   sync.Mutex
@@ -43,23 +42,19 @@ type sent struct {
 
 func newLab(t *testing.T, change ...func(*Config)) *lab {
 	t.Helper()
-	l := &lab{t: t, path: filepath.Join(t.TempDir(), "registry.db"), now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
+	l := &lab{t: t, path: filepath.Join(t.TempDir(), "lab"), kept: newKept(t), now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
 	l.cfg = Config{Domain: domain, MinKeyBits: -1, Now: l.clock}
 	for _, f := range change {
 		f(&l.cfg)
 	}
 	l.open()
-	t.Cleanup(func() { _ = l.db.Close() })
 	return l
 }
 
 func (l *lab) open() {
 	l.t.Helper()
 	var err error
-	if l.db, err = store.Open(context.Background(), l.path, store.Options{}); err != nil {
-		l.t.Fatal(err)
-	}
-	l.cfg.Store, l.cfg.Sender = Bolt(l.db), l
+	l.cfg.Store, l.cfg.Sender = l.kept.open(), l
 	if l.Server, err = New(l.cfg); err != nil {
 		l.t.Fatal(err)
 	}
@@ -68,9 +63,6 @@ func (l *lab) open() {
 // restart loses everything that is not in the store.
 func (l *lab) restart() {
 	l.t.Helper()
-	if err := l.db.Close(); err != nil {
-		l.t.Fatal(err)
-	}
 	l.open()
 }
 

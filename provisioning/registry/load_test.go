@@ -1,17 +1,14 @@
 package registry
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
-	"postern/internal/store"
 	"postern/provisioning"
 )
 
@@ -25,19 +22,14 @@ func TestLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(t.TempDir(), "r.db")
-	db, err := store.Open(context.Background(), path, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	s, err := New(Config{Domain: domain, Store: Bolt(db)})
+	db := newKept(t).open()
+	s, err := New(Config{Domain: domain, Store: db})
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
 	for i := 0; i < n; i += 10_000 {
-		err = Bolt(db).Update(func(tx Tx) error {
+		err = db.Update(func(tx Tx) error {
 			for j := i; j < min(n, i+10_000); j++ {
 				r := record{JID: fmt.Sprintf("thing%06d@site.example", j), Owner: fmt.Sprintf("owner%d@site.example", j%100), Claimed: time.Unix(int64(1_700_000_000+j), 0).UTC(), Tags: []provisioning.Tag{
 					{Name: "SN", Value: strconv.Itoa(j)}, {Name: "MAN", Value: "maker.example"}, {Name: "MODEL", Value: "M" + strconv.Itoa(j%50)}, {Name: "CITY", Value: "City" + strconv.Itoa(j%500)},
@@ -56,7 +48,7 @@ func TestLoad(t *testing.T) {
 	filled := time.Since(start)
 	before := heap()
 	start = time.Now()
-	if s, err = New(Config{Domain: domain, Store: Bolt(db)}); err != nil {
+	if s, err = New(Config{Domain: domain, Store: db}); err != nil {
 		t.Fatal(err)
 	}
 	loaded := time.Since(start)

@@ -88,13 +88,9 @@ func TestComponentOfRealServers(t *testing.T) {
 				start = peertest.EjabberdWith
 			}
 			srv := start(t, o)
-			db, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "r.db"), store.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
+			kept := newKept(t)
 			serve := func() (*Server, func()) {
-				svc, err := New(Config{Domain: domain, Store: Bolt(db)})
+				svc, err := New(Config{Domain: domain, Store: kept.open()})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -129,7 +129,7 @@ func (s *Server) mayBy(ctx context.Context, st xmpp.Stanza, q provisioning.Quest
 	if err := s.send(ctx, st.Reply(xmpp.Result, d.Answer)); err != nil {
 		return nil, err
 	}
-	s.dirty(ctx, device)
+	s.pushClear(ctx, device, s.cfg.Now())
 	return nil, xmpp.ErrLater
 }
 
@@ -216,9 +216,11 @@ func (s *Server) Questions() []Question {
 
 // Decide answers a question in the owner's name: it becomes a rule.
 func (s *Server) Decide(ctx context.Context, id string, v Verdict) error {
-	q, err := s.takeQuestion(id)
-	if err != nil {
-		return err
+	s.mu.RLock()
+	q, ok := s.questions[id]
+	s.mu.RUnlock()
+	if !ok {
+		return errClosed(id)
 	}
 	r := Rule{Device: q.Device, Subject: q.Who, Action: q.Action, Nodes: q.Nodes, Names: q.Names, Types: q.Types}
 	if q.Action != Read {
@@ -231,27 +233,11 @@ func (s *Server) Decide(ctx context.Context, id string, v Verdict) error {
 		r.Subject = address(q.Who).Domainpart()
 	}
 	r.Deny = v == No || v == NoDomain
-	_, err = s.AddRule(ctx, r)
+	_, err := s.addRule(ctx, r, id)
 	return err
 }
 
-func (s *Server) takeQuestion(id string) (Question, error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.RLock()
-	q, ok := s.questions[id]
-	s.mu.RUnlock()
-	if !ok {
-		return q, fmt.Errorf("registry: there is no open question %s", id)
-	}
-	if err := s.cfg.Store.Update(func(tx Tx) error { return questionBucket.Delete(tx, id) }); err != nil {
-		return q, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.questions, id)
-	return q, nil
-}
+func errClosed(id string) error { return fmt.Errorf("registry: there is no open question %s", id) }
 
 // Names of the form that carries a question (XEP-0004).
 const (

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -185,19 +184,15 @@ func (s *Server) get(bare string, r provisioning.Ref) *record {
 }
 
 // replace commits a change and then shows it; either record may be nil. The
-// caller holds s.writing and got old under it.
-func (s *Server) replace(old, now *record) error {
-	err := s.cfg.Store.Update(func(tx Tx) error {
-		if now == nil {
-			return thingBucket.Delete(tx, old.key())
-		}
-		return thingBucket.Put(tx, now.key(), *now)
-	})
-	if err != nil {
-		return fmt.Errorf("registry: a change cannot be kept: %w", err)
+// caller holds s.writing and got old under it. The devices have to clear their
+// caches.
+func (s *Server) replace(old, now *record, devices ...string) error {
+	return s.commit(devices, func(tx Tx) error { return putOrDelete(tx, old, now) }, func() { s.index(old, now, true) })
+}
+
+func putOrDelete(tx Tx, old, now *record) error {
+	if now == nil {
+		return thingBucket.Delete(tx, old.key())
 	}
-	s.mu.Lock()
-	s.index(old, now, true)
-	s.mu.Unlock()
-	return nil
+	return thingBucket.Put(tx, now.key(), *now)
 }

@@ -189,12 +189,16 @@ func (s *Server) Rules(device string) []Rule {
 }
 
 // AddRule checks, numbers and keeps a rule, and tells the device.
-func (s *Server) AddRule(ctx context.Context, r Rule) (Rule, error) {
+func (s *Server) AddRule(ctx context.Context, r Rule) (Rule, error) { return s.addRule(ctx, r, "") }
+
+// addRule is AddRule; the question that the rule answers, if it does, is closed
+// in the same commit.
+func (s *Server) addRule(ctx context.Context, r Rule, question string) (Rule, error) {
 	if err := r.check(); err != nil {
 		return r, err
 	}
 	before := s.friends(r.Device, r.Subject)
-	r, err := s.keepRule(r)
+	r, err := s.keepRule(r, question)
 	if err != nil {
 		return r, err
 	}
@@ -202,30 +206,38 @@ func (s *Server) AddRule(ctx context.Context, r Rule) (Rule, error) {
 	return r, nil
 }
 
-func (s *Server) keepRule(r Rule) (Rule, error) {
+func (s *Server) keepRule(r Rule, question string) (Rule, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.RLock()
 	n := len(s.rules[r.Device])
+	_, open := s.questions[question]
 	s.mu.RUnlock()
+	if question != "" && !open {
+		return r, errClosed(question)
+	}
 	if n >= s.lim.RulesPerThing {
 		return r, fmt.Errorf("%w: %s has %d already", ErrRule, r.Device, n)
 	}
 	r.Number = s.nextRule + 1
 	r.ID = strconv.FormatUint(r.Number, 10)
-	if err := s.cfg.Store.Update(func(tx Tx) error { return ruleBucket.Put(tx, r.ID, r) }); err != nil {
-		return r, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nextRule = r.Number
-	s.rules[r.Device] = append(slices.Clone(s.rules[r.Device]), r)
-	return r, nil
+	return r, s.commit([]string{r.Device}, func(tx Tx) error {
+		if question != "" {
+			if err := questionBucket.Delete(tx, question); err != nil {
+				return err
+			}
+		}
+		return ruleBucket.Put(tx, r.ID, r)
+	}, func() {
+		s.nextRule = r.Number
+		delete(s.questions, question)
+		s.rules[r.Device] = append(slices.Clone(s.rules[r.Device]), r)
+	})
 }
 
 // afterRule tells a device what a changed rule means (0324-R42, R25).
 func (s *Server) afterRule(ctx context.Context, r Rule, before bool) {
-	s.dirty(ctx, r.Device)
+	s.pushClear(ctx, r.Device, s.cfg.Now())
 	after := s.friends(r.Device, r.Subject)
 	s.mu.RLock()
 	c := s.contacts[r.Device]
@@ -270,51 +282,58 @@ func (s *Server) takeRules(which func(*Rule) bool) (gone []Rule, before []bool, 
 	if len(gone) == 0 {
 		return nil, nil, nil
 	}
+	var devices []string
 	for i := range gone {
 		before = append(before, s.friends(gone[i].Device, gone[i].Subject))
+		devices = append(devices, gone[i].Device)
 	}
-	err = s.cfg.Store.Update(func(tx Tx) error {
+	err = s.commit(devices, func(tx Tx) error {
 		for i := range gone {
 			if err := ruleBucket.Delete(tx, gone[i].ID); err != nil {
 				return err
 			}
 		}
 		return nil
+	}, func() {
+		for i := range gone {
+			d := gone[i].Device
+			left := slices.DeleteFunc(slices.Clone(s.rules[d]), func(r Rule) bool { return r.ID == gone[i].ID })
+			if s.rules[d] = left; len(left) == 0 {
+				delete(s.rules, d)
+			}
+		}
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range gone {
-		d := gone[i].Device
-		left := slices.DeleteFunc(slices.Clone(s.rules[d]), func(r Rule) bool { return r.ID == gone[i].ID })
-		if s.rules[d] = left; len(left) == 0 {
-			delete(s.rules, d)
-		}
-	}
 	return gone, before, nil
 }
 
-// dropRules forgets what an earlier owner decided. s.writing is held.
-func (s *Server) dropRules(device string) error {
+// replaceForgetting is replace for a thing that has no owner any more. When
+// nothing of its device has one, what was decided about the device ends in the
+// same commit. A thing that leaves (now is nil) is not told to clear its cache.
+// s.writing is held.
+func (s *Server) replaceForgetting(old, now *record) error {
+	var devices []string
+	if now != nil {
+		devices = append(devices, now.JID)
+	}
 	s.mu.RLock()
-	rules := s.rules[device]
+	rules := s.rules[old.JID]
 	var open []string
 	for k, q := range s.questions {
-		if q.Device == device {
+		if q.Device == old.JID {
 			open = append(open, k)
 		}
 	}
-	stillOwned := false
-	for _, r := range s.byJID[device] {
-		stillOwned = stillOwned || r.Owner != ""
+	for k, r := range s.byJID[old.JID] {
+		if k != old.key() && r.Owner != "" {
+			rules, open = nil, nil
+			break
+		}
 	}
 	s.mu.RUnlock()
-	if stillOwned {
-		return nil
-	}
-	err := s.cfg.Store.Update(func(tx Tx) error {
+	return s.commit(devices, func(tx Tx) error {
 		for i := range rules {
 			if err := ruleBucket.Delete(tx, rules[i].ID); err != nil {
 				return err
@@ -325,18 +344,16 @@ func (s *Server) dropRules(device string) error {
 				return err
 			}
 		}
-		return nil
+		return putOrDelete(tx, old, now)
+	}, func() {
+		if len(rules) > 0 {
+			delete(s.rules, old.JID)
+		}
+		for _, k := range open {
+			delete(s.questions, k)
+		}
+		s.index(old, now, true)
 	})
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.rules, device)
-	for _, k := range open {
-		delete(s.questions, k)
-	}
-	return nil
 }
 
 // expireRules forgets rules that have ended, and announces those that begin or
@@ -349,7 +366,17 @@ func (s *Server) expireRules(ctx context.Context, now time.Time) {
 	for i := range gone {
 		s.afterRule(ctx, gone[i], before[i])
 	}
-	s.mu.Lock()
+	if err := s.noteBegun(now); err != nil {
+		s.log.Error("that rules have begun cannot be kept", "err", err)
+	}
+}
+
+// noteBegun marks the devices whose rules have begun since the last time that
+// this worked; repeatNotices tells them.
+func (s *Server) noteBegun(now time.Time) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.RLock()
 	var begun []string
 	for d, rules := range s.rules {
 		for i := range rules {
@@ -358,11 +385,16 @@ func (s *Server) expireRules(ctx context.Context, now time.Time) {
 			}
 		}
 	}
-	s.ticked = now
-	s.mu.Unlock()
-	for _, d := range begun {
-		s.dirty(ctx, d)
+	s.mu.RUnlock()
+	if len(begun) > 0 {
+		if err := s.commit(begun, func(Tx) error { return nil }, func() {}); err != nil {
+			return err
+		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ticked = now
+	return nil
 }
 
 // owner returns who owns a device, or a node of it; empty for nobody.

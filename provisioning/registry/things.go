@@ -83,7 +83,7 @@ func (s *Server) mine(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	}
 	if changed {
 		s.log.Info("a thing was claimed", "thing", r.JID, "node", r.Ref.String(), "owner", r.Owner)
-		s.dirty(ctx, r.JID)
+		s.pushClear(ctx, r.JID, now)
 		s.notify(ctx, r)
 	}
 	return provisioning.Claimed{Ref: r.Ref, JID: r.addr(), Private: r.Private}, nil
@@ -105,7 +105,7 @@ func (s *Server) claim(q provisioning.Mine, owner string, now time.Time) (r *rec
 	claimed.Owner, claimed.Private, claimed.Removed = owner, q.Private, false
 	claimed.Claimed, claimed.TellOwner, claimed.TellGone = now.UTC(), true, false
 	claimed.Tags = q.Tags
-	return &claimed, true, s.replace(old, &claimed)
+	return &claimed, true, s.replace(old, &claimed, claimed.JID)
 }
 
 // claimable returns the one thing that a claimant can mean (0347-D25).
@@ -240,10 +240,7 @@ func (s *Server) unregister(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, e
 	if old == nil {
 		return nil, nil
 	}
-	if err := s.replace(old, nil); err != nil {
-		return nil, err
-	}
-	return nil, s.dropRules(old.JID) // they were its owner's
+	return nil, s.replaceForgetting(old, nil) // the rules were its owner's
 }
 
 // disown ends an ownership, if the thing agrees (XEP-0347 §3.12): it is told
@@ -277,7 +274,7 @@ func (s *Server) disown(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, err
 				reply = gone
 			default:
 				reply = yes
-				s.dirty(context.WithoutCancel(ctx), n.JID.String())
+				s.pushClear(ctx, n.JID.String(), s.cfg.Now())
 			}
 		}
 		if err := s.send(context.WithoutCancel(ctx), reply); err != nil {
@@ -297,10 +294,8 @@ func (s *Server) release(n provisioning.Notice, owner string) (ok bool, err erro
 		return false, nil
 	}
 	key := provisioning.Tag{Name: provisioning.KeyTag, Value: provisioning.NewKey()}
-	if err := s.replace(old, &record{JID: old.JID, Ref: old.Ref, Tags: []provisioning.Tag{key}}); err != nil {
-		return false, err
-	}
-	return true, s.dropRules(old.JID)
+	err = s.replaceForgetting(old, &record{JID: old.JID, Ref: old.Ref, Tags: []provisioning.Tag{key}})
+	return err == nil, err
 }
 
 // search finds things (XEP-0347 §3.14) for anybody (0347-R66), not too often:

@@ -96,7 +96,7 @@ func (s *Server) accept(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, err
 		return nil, err
 	}
 	s.log.Info("a thing was taken over", "thing", r.JID, "node", r.Ref.String(), "owner", r.Owner)
-	s.dirty(ctx, r.JID)
+	s.pushClear(ctx, r.JID, s.cfg.Now())
 	s.notify(ctx, r)
 	return provisioning.Claimed{Ref: r.Ref, JID: r.addr(), Private: r.Private}, nil
 }
@@ -131,7 +131,7 @@ func (s *Server) takeOffer(who string, t provisioning.Transfer) (*record, error)
 		}
 	}
 	s.mu.RUnlock()
-	err := s.cfg.Store.Update(func(tx Tx) error {
+	err := s.commit([]string{old.JID}, func(tx Tx) error {
 		for _, id := range gone {
 			if err := ruleBucket.Delete(tx, id); err != nil {
 				return err
@@ -143,18 +143,17 @@ func (s *Server) takeOffer(who string, t provisioning.Transfer) (*record, error)
 			}
 		}
 		return thingBucket.Put(tx, taken.key(), taken)
+	}, func() {
+		if s.rules[old.JID] = left; len(left) == 0 {
+			delete(s.rules, old.JID)
+		}
+		for _, k := range open {
+			delete(s.questions, k)
+		}
+		s.index(old, &taken, true)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("registry: a change cannot be kept: %w", err)
+		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rules[old.JID] = left; len(left) == 0 {
-		delete(s.rules, old.JID)
-	}
-	for _, k := range open {
-		delete(s.questions, k)
-	}
-	s.index(old, &taken, true)
 	return &taken, nil
 }
