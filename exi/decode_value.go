@@ -436,7 +436,8 @@ func (d *decoder) binary(ev *Event, codec Codec) error {
 // list reads the items and joins them with spaces (§7.1.11).
 func (d *decoder) list(ev *Event, dt *dtype, name int32) error {
 	n := d.r.Uint()
-	var text []byte
+	var buf [256]byte
+	text := buf[:0]
 	var item Event
 	for i := uint64(0); i < n; i++ {
 		if err := d.direct(&item, dt.item, name); err != nil {

@@ -60,7 +60,7 @@ func (e *encoder) setup(o *Options, b *bound) {
 	e.names.setup(b.names)
 	e.vals.setup(o)
 	e.grams.b = b
-	e.pv.keepFloats = o.KeepFloatDigits
+	e.pv.keepFloats, e.pv.keepSpace = o.KeepFloatDigits, o.KeepListSpace
 	e.w.SetAligned(o.Alignment != BitPacked)
 	if o.Alignment >= PreCompression {
 		e.chans = newChannelWriter(o)
@@ -515,15 +515,19 @@ func (e *encoder) write(w *bits.Writer, d *dtype, name int32, v *Value) {
 }
 
 func (e *encoder) writeList(w *bits.Writer, d *dtype, p *parsed, name int32) {
+	if d.item.isString() {
+		w.Uint(p.n)
+		for item, rest := firstItem(p.text); item != ""; item, rest = firstItem(rest) {
+			e.stringValue(w, d.item.charset, name, item)
+		}
+		return
+	}
 	w.Uint(uint64(len(p.items)))
 	for i := range p.items {
 		it := &p.items[i]
-		switch {
-		case d.item.isString():
-			e.stringValue(w, d.item.charset, name, it.text)
-		case d.item.codec == CodecList:
+		if d.item.codec == CodecList {
 			e.writeList(w, d.item, it, name)
-		default:
+		} else {
 			it.write(w, d.item)
 		}
 	}

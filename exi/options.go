@@ -69,6 +69,11 @@ type Options struct {
 	// zero: 2340E-2 stays as it is instead of being reduced to 234E-1. Not on the
 	// wire.
 	KeepFloatDigits bool
+	// KeepListSpace keeps the white space of lists: a list is written as one only
+	// when its text is its items with one space between them, and as untyped text
+	// otherwise, which a strict grammar has no place for. Without it any white
+	// space becomes one space, as XML Schema has it. Not on the wire.
+	KeepListSpace bool
 	// Canonical asks the encoder for the choices of Canonical EXI. Not on the wire.
 	Canonical bool
 	// StripSpace drops text that is only white space behind an end tag or in

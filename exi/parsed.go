@@ -32,6 +32,7 @@ type parsed struct {
 	buf   []byte // text of typed values
 
 	keepFloats bool
+	keepSpace  bool
 	w          bits.Writer
 }
 
@@ -389,29 +390,63 @@ func (p *parsed) setBinary(codec Codec, v *Value) bool {
 
 func (p *parsed) setList(d *dtype, v *Value) bool {
 	s := p.textOf(v)
-	n := 0
-	for {
-		s = strings.TrimLeft(s, " \t\r\n")
-		if s == "" {
-			break
-		}
-		end := strings.IndexAny(s, " \t\r\n")
-		if end < 0 {
-			end = len(s)
-		}
-		if n == len(p.items) {
-			p.items = append(p.items, parsed{})
-		}
-		p.items[n].keepFloats = p.keepFloats
-		item := Str(s[:end])
-		if !p.items[n].set(d.item, &item) {
+	if p.keepSpace && !singleSpaced(s) {
+		return false
+	}
+	// Strings need no other form: the text is enough, however many they are.
+	p.text, p.n = s, 0
+	texts := d.item.isString()
+	for item, rest := firstItem(s); item != ""; item, rest = firstItem(rest) {
+		if !texts && !p.setItem(d, item) {
 			return false
 		}
-		s = s[end:]
-		n++
+		p.n++
 	}
-	p.items = p.items[:n]
+	if !texts {
+		p.items = p.items[:p.n]
+	}
 	return true
+}
+
+func (p *parsed) setItem(d *dtype, text string) bool {
+	n := int(p.n)
+	if n == len(p.items) {
+		p.items = append(p.items, parsed{})
+	}
+	p.items[n].keepFloats = p.keepFloats
+	item := Str(text)
+	return p.items[n].set(d.item, &item)
+}
+
+// firstItem returns the first item of a list and what is behind it.
+func firstItem(s string) (item, rest string) {
+	s = strings.TrimLeft(s, xmlSpace)
+	if end := strings.IndexAny(s, xmlSpace); end >= 0 {
+		return s[:end], s[end:]
+	}
+	return s, ""
+}
+
+// xmlSpace is the white space of XML.
+const xmlSpace = " \t\r\n"
+
+// singleSpaced reports whether s is what a decoder makes of the items of s.
+func singleSpaced(s string) bool {
+	space := true // in front of the first item
+	for i := range len(s) {
+		switch s[i] {
+		case '\t', '\r', '\n':
+			return false
+		case ' ':
+			if space {
+				return false
+			}
+			space = true
+		default:
+			space = false
+		}
+	}
+	return !space || s == ""
 }
 
 // write writes what set prepared, except for strings, which need the tables.

@@ -33,6 +33,9 @@
 // in the type "other" of client.xsd, which no element has: their names are in
 // the initial string tables.
 //
+//   - Where string tables are kept from stanza to stanza, the words of a message's
+//     body are strings of their own: one that was seen costs some bits. See Words.
+//
 // Octets are part of the contract: the two ends name each file by its
 // namespace, size and MD5, so a change of white space is a different schema.
 package schemas
@@ -48,7 +51,7 @@ import (
 	"postern/exi/xsd"
 )
 
-//go:embed xsd/*.xsd negotiation/*.xsd
+//go:embed xsd/*.xsd negotiation/*.xsd words/*.xsd
 var files embed.FS
 
 // File is one schema document.
@@ -72,6 +75,45 @@ func Files() []File { return folder("xsd") }
 // where these travel in EXI, too, as they do on a dedicated port, and to
 // tools. They refer to documents of Files.
 func Negotiation() []File { return folder("negotiation") }
+
+// Words returns the document that takes the place of Files' document with the
+// same namespace where the string tables are kept from stanza to stanza
+// (sessionWideBuffers). By it the body of a message is a list of words, each of
+// which goes into the tables by itself; one that was not seen before takes no
+// more than in plain text, because its length stands where a space would.
+//
+// XML Schema has no white space in a list but to part the words, so only an
+// encoder that keeps it (exi.Options.KeepListSpace) may use this document. It is
+// not for peers of other making.
+func Words() File { return folder("words")[0] }
+
+// SetWithWords is Set with Words. They are compiled at the first call.
+func SetWithWords() (*exi.Schema, error) { return compiledWords() }
+
+var compiledWords = sync.OnceValues(func() (*exi.Schema, error) {
+	var names []string
+	for _, f := range Files() {
+		if f.Namespace != Words().Namespace { // client.xsd imports it
+			names = append(names, "xsd/"+f.Name)
+		}
+	}
+	s, err := xsd.Compile(withWords{xsd.FS(files)}, names...)
+	if err == nil {
+		s.ID = ID + ":words"
+	}
+	return s, err
+})
+
+// withWords finds Words for whoever imports its namespace.
+type withWords struct{ xsd.Resolver }
+
+// Schema implements xsd.Resolver.
+func (w withWords) Schema(from, location, namespace string) (string, []byte, error) {
+	if f := Words(); namespace == f.Namespace {
+		return "words/" + f.Name, f.Text, nil
+	}
+	return w.Resolver.Schema(from, location, namespace)
+}
 
 func folder(dir string) []File {
 	entries, err := fs.ReadDir(files, dir)

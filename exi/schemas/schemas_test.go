@@ -101,7 +101,7 @@ func TestOctetsOfFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got strings.Builder
-	for _, f := range append(Files(), Negotiation()...) {
+	for _, f := range append(append(Files(), Negotiation()...), Words()) {
 		sum := md5.Sum(f.Text)
 		fmt.Fprintf(&got, "%s %d %s %s\n", hex.EncodeToString(sum[:]), len(f.Text), f.Name, f.Namespace)
 	}

@@ -41,7 +41,7 @@ func xmppOptions(t testing.TB) exi.Options {
 		t.Fatal(err)
 	}
 	o := exi.DefaultOptions()
-	o.Schema, o.KeepFloatDigits = s, true
+	o.Schema, o.KeepFloatDigits, o.KeepListSpace = s, true, true
 	return o
 }
 
@@ -87,7 +87,7 @@ func xmlOf(t testing.TB, d *exi.Doc) string {
 
 // The sizes of the recorded session of 200 stanzas, 49,719 octets of XML. Of
 // the octets with session-wide buffers, 4,800 are values: 2,220 of them the
-// text of chat messages, which no schema may restrict.
+// text of chat messages, which no schema may restrict. Words takes these to 770.
 func TestSessionSizes(t *testing.T) {
 	docs := session(t)
 	o := xmppOptions(t)
@@ -95,14 +95,20 @@ func TestSessionSizes(t *testing.T) {
 		name   string
 		strict bool
 		keep   bool
+		words  bool
 		limit  int
 	}{
-		{"a document per stanza", false, false, 12000},
-		{"session-wide buffers", false, true, 5930},
-		{"strict, a document per stanza", true, false, 11750},
-		{"strict, session-wide buffers", true, true, 5710},
+		{"a document per stanza", false, false, false, 12000},
+		{"session-wide buffers", false, true, false, 5930},
+		{"session-wide buffers, words", false, true, true, 4500},
+		{"strict, a document per stanza", true, false, false, 11750},
+		{"strict, session-wide buffers", true, true, false, 5710},
 	} {
+		o := o
 		o.Strict = tt.strict
+		if tt.words {
+			o.Schema = words(t)
+		}
 		n := octets(t, o, tt.keep, docs)
 		t.Logf("%s: %d octets", tt.name, n)
 		if n > tt.limit {

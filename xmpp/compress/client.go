@@ -225,7 +225,7 @@ func (p *proposal) run() (Configuration, error) {
 			known.Forget(p.c.Server)
 		}
 	}
-	return p.full(p.c.Want, p.c.Library.preinstalled())
+	return p.full(p.c.Want.bounded(), p.c.Library.preinstalled())
 }
 
 // rounds bounds the proposals: as wanted, after an upload, without what is
@@ -233,7 +233,7 @@ func (p *proposal) run() (Configuration, error) {
 const rounds = 4
 
 func (p *proposal) full(want Params, refs []Ref) (conf Configuration, err error) {
-	ask := setup{Params: want, Schemas: refs}
+	ask := setup{Params: want, Schemas: withProse(refs, wordsFit(want))}
 	uploaded := p.c.NoUpload
 	for range rounds {
 		answer, err := p.ask(&ask)
@@ -249,10 +249,13 @@ func (p *proposal) full(want Params, refs []Ref) (conf Configuration, err error)
 		before := ask.Params
 		ask.Params = answer.Params
 		ask.Version, ask.Profile = before.Version, before.Profile
-		changed := ask.Params != before
-		if len(answer.Missing) > 0 {
-			changed = true
-			if err := p.supply(&ask, answer.Missing, &uploaded); err != nil {
+		changed := ask.Params != before || len(answer.Missing) > 0
+		missing := slices.DeleteFunc(answer.Missing, isWords)
+		if len(missing) < len(answer.Missing) || !wordsFit(ask.Params) {
+			ask.Schemas = withProse(ask.Schemas, false)
+		}
+		if len(missing) > 0 {
+			if err := p.supply(&ask, missing, &uploaded); err != nil {
 				return conf, err
 			}
 		}

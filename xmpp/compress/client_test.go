@@ -170,7 +170,7 @@ func TestLoweredValuesAreProposedAgain(t *testing.T) {
 	s.answers = byServer(t, srv, nil)
 	c := &Client{Want: Params{SessionWide: true, ValueMaxLength: 100}}
 	on, err := c.Negotiate(t.Context(), s, parse(t, feature))
-	want := Params{ValueMaxLength: 40, BlockSize: 1000}
+	want := Params{ValueMaxLength: 40, ValuePartitionCapacity: KeptValues, BlockSize: 1000}
 	if !on || err != nil || c.Status().Params != want {
 		t.Errorf("Negotiate = %v, %v with %+v", on, err, c.Status().Params)
 	}

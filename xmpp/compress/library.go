@@ -26,7 +26,7 @@ import (
 // keeps the grammars of the sets in use. Safe for concurrent use.
 type Library struct {
 	mu        sync.Mutex
-	preset    map[Ref][]byte
+	preset    map[Ref][]byte              // wordsRef besides
 	uploads   map[uploadKey]*list.Element // of upload
 	recent    *list.List                  // uploads, the most recently used first
 	octets    int
@@ -100,6 +100,8 @@ func NewLibrary(more ...[]byte) (*Library, error) {
 	for _, f := range schemas.Files() {
 		l.preset[RefOf(f)] = f.Text
 	}
+	_, words := proseRefs()
+	l.preset[words] = schemas.Words().Text
 	for i, text := range more {
 		ns, err := targetNamespace(text)
 		if err != nil {
@@ -125,11 +127,15 @@ func (l *Library) has(r Ref, scope string) bool {
 	return text != nil
 }
 
-// preinstalled lists what the library was made with, by namespace.
+// preinstalled lists what the library was made with, by namespace, as it is to
+// be proposed: without the variant of words.
 func (l *Library) preinstalled() []Ref {
 	refs := make([]Ref, 0, len(l.preset))
+	_, words := proseRefs()
 	for r := range l.preset {
-		refs = append(refs, r)
+		if r != words {
+			refs = append(refs, r)
+		}
 	}
 	sortRefs(refs)
 	return refs

@@ -24,7 +24,8 @@ type Params struct {
 	// 1,000,000, and no limit on values.
 	BlockSize, ValueMaxLength, ValuePartitionCapacity int
 	// SessionWide keeps string tables from stanza to stanza
-	// (sessionWideBuffers).
+	// (sessionWideBuffers). Both roles hold them within KeptValues and
+	// KeptValueLength.
 	SessionWide bool
 	// Window keeps one DEFLATE window over all stanzas of a direction: an
 	// extension, see NSPostern. It needs byte alignment.
@@ -120,11 +121,29 @@ func (c Ceiling) under(p Params) Params {
 	p.ValuePartitionCapacity = lower(p.ValuePartitionCapacity, c.ValuePartitionCapacity)
 	p.SessionWide = p.SessionWide && c.SessionWide
 	p.Window = p.Window && c.Window
+	p = p.bounded()
 	if !c.Compression {
 		p.Compression = false
 		if p.Alignment == exi.PreCompression {
 			p.Alignment = exi.BitPacked
 		}
+	}
+	return p
+}
+
+// Bounds of string tables that are kept from stanza to stanza: full, they take
+// less than DefaultLimits allows, so that a long stream, each of whose stanzas
+// brings an id that was never seen before, goes on for ever.
+const (
+	KeptValues      = 2048
+	KeptValueLength = 128 // characters
+)
+
+// bounded returns p with bounds on the tables that it keeps.
+func (p Params) bounded() Params {
+	if p.SessionWide {
+		p.ValuePartitionCapacity = lower(p.ValuePartitionCapacity, KeptValues)
+		p.ValueMaxLength = lower(p.ValueMaxLength, KeptValueLength)
 	}
 	return p
 }
@@ -167,6 +186,7 @@ func (p Params) options(s *exi.Schema, lim exi.Limits) exi.Options {
 	}
 	o.Schema = s
 	o.KeepFloatDigits = true // 21.50 stays 21.50 on every XMPP stream
+	o.KeepListSpace = true   // and a text what it was, see words
 	o.Limits = lim
 	return o
 }

@@ -93,7 +93,7 @@ func (c *Client) portWant(base Params) Params {
 	keep(&w.ValueMaxLength, base.ValueMaxLength)
 	keep(&w.ValuePartitionCapacity, base.ValuePartitionCapacity)
 	keep(&w.BlockSize, base.BlockSize)
-	return w
+	return w.bounded()
 }
 
 // extra lists the schemas of the library beyond the default ones.

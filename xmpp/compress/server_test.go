@@ -157,7 +157,7 @@ func Test0322R10R11R12R13_AgreementOnlyForWhatIsKnownExactly(t *testing.T) {
 func Test0322R28R29R30R32_QuickSetup(t *testing.T) {
 	s := newServer(t, nil)
 	have := refs(s.Library.preinstalled())
-	full, _ := handle(t, s.Accept(), open+"sessionWideBuffers='true'>"+have+"</setup>")
+	full, _ := handle(t, s.Accept(), open+"preserveComments='true'>"+have+"</setup>")
 	n := s.Accept()
 	quick, _ := handle(t, n, open+"configurationId='"+full.ConfigID+"'/>")
 	if !quick.Agreement || quick.ConfigID != full.ConfigID || len(quick.Schemas) != 0 || !quick.bare {

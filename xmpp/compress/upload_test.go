@@ -387,7 +387,7 @@ func Test0322R16R19_ClientUploadsInEXI(t *testing.T) {
 		s := newServer(t, func(s *Server) { s.Uploads = true })
 		c := &Client{Library: lib, UploadAs: as}
 		p := switched(t, s, c)
-		if n := len(c.Status().Schemas); n != len(lib.preset) {
+		if n := len(c.Status().Schemas); n != len(lib.preinstalled()) {
 			t.Errorf("%s: %d schemas agreed", as, n)
 		}
 		d := new(exi.Doc)
