@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,21 +64,29 @@ func (c Config) duties() (d duties, err error) {
 
 // Device is one channel. It is safe for concurrent use.
 type Device struct {
-	cfg  Config
-	root string
+	cfg Config
 	duties
 
 	mu     sync.Mutex // guards the channel
-	dir    string     // empty while it is away
-	now    int64      // duty as commanded, in hundredths of a percent
+	files  files
+	there  bool  // false while the channel is away
+	now    int64 // duty as commanded, in hundredths of a percent
 	closed bool
 }
 
-// Open takes the channel and puts it at its safe duty.
-func Open(ctx context.Context, cfg Config) (*Device, error) { return open("/", cfg) }
+// files are the kernel's files of one channel.
+type files interface {
+	// export makes them appear.
+	export(Config) error
+	read(name string) (string, error)
+	write(name, text string) error
+}
 
-func open(root string, cfg Config) (*Device, error) {
-	d := &Device{cfg: cfg, root: root}
+// Open takes the channel and puts it at its safe duty.
+func Open(ctx context.Context, cfg Config) (*Device, error) { return open(&sysfs{root: "/"}, cfg) }
+
+func open(f files, cfg Config) (*Device, error) {
+	d := &Device{cfg: cfg, files: f}
 	var err error
 	if d.duties, err = cfg.duties(); err != nil {
 		return nil, fmt.Errorf("pwm: %w", err)
@@ -91,40 +97,12 @@ func open(root string, cfg Config) (*Device, error) {
 	return d, nil
 }
 
-// find returns the chip's directory by its device: its number changes with the
-// order of probing.
-func (d *Device) find() (string, error) {
-	chips, _ := filepath.Glob(filepath.Join(d.root, "sys/class/pwm/pwmchip*"))
-	var have []string
-	for _, c := range chips {
-		dev, err := filepath.EvalSymlinks(filepath.Join(c, "device"))
-		if err != nil {
-			continue
-		}
-		if filepath.Base(dev) == d.cfg.Chip {
-			return c, nil
-		}
-		have = append(have, filepath.Base(dev))
-	}
-	if have == nil {
-		return "", fmt.Errorf("no chip %s: this machine offers none; enable it (on a Raspberry Pi dtoverlay=pwm): %w", d.cfg.Chip, drivers.ErrGone)
-	}
-	return "", fmt.Errorf("no chip %s; there are %s: %w", d.cfg.Chip, strings.Join(have, ", "), drivers.ErrGone)
-}
-
 // setUp exports the channel and makes it safe before it is switched on.
 func (d *Device) setUp() error {
-	chip, err := d.find()
-	if err != nil {
+	if err := d.files.export(d.cfg); err != nil {
 		return err
 	}
-	dir := filepath.Join(chip, fmt.Sprintf("pwm%d", d.cfg.Channel))
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := write(filepath.Join(chip, "export"), strconv.Itoa(d.cfg.Channel)); err != nil {
-			return fmt.Errorf("channel %d of %s: %w", d.cfg.Channel, d.cfg.Chip, err)
-		}
-	}
-	d.dir = dir
+	d.there = true
 	// The duty must not be longer than the period at any moment.
 	if err := d.put("duty_cycle", 0); err != nil {
 		return err
@@ -136,8 +114,8 @@ func (d *Device) setUp() error {
 	if d.cfg.Inverted {
 		polarity = "inversed"
 	}
-	if err := write(filepath.Join(dir, "polarity"), polarity); err != nil && (d.cfg.Inverted || !errors.Is(err, fs.ErrNotExist)) {
-		if have, readErr := os.ReadFile(filepath.Join(dir, "polarity")); readErr != nil || strings.TrimSpace(string(have)) != polarity {
+	if err := d.files.write("polarity", polarity); err != nil && (d.cfg.Inverted || !errors.Is(err, fs.ErrNotExist)) {
+		if have, readErr := d.files.read("polarity"); readErr != nil || have != polarity {
 			return d.lose(fmt.Errorf("polarity %s: %w", polarity, err))
 		}
 	}
@@ -147,17 +125,8 @@ func (d *Device) setUp() error {
 	return d.put("enable", 1)
 }
 
-func write(name, text string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0) // no O_CREATE: these are the kernel's files
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
-}
-
 func (d *Device) put(file string, n int64) error {
-	if err := write(filepath.Join(d.dir, file), strconv.FormatInt(n, 10)); err != nil {
+	if err := d.files.write(file, strconv.FormatInt(n, 10)); err != nil {
 		return d.lose(fmt.Errorf("%s: %w", file, err))
 	}
 	return nil
@@ -173,7 +142,7 @@ func (d *Device) duty(hundredths int64) error {
 
 // lose lets the next call set the channel up again.
 func (d *Device) lose(err error) error {
-	d.dir = ""
+	d.there = false
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w; a udev rule must give the files to the user", err)
 	}
@@ -195,7 +164,7 @@ func (d *Device) usable(ctx context.Context) error {
 		return context.Cause(ctx)
 	case d.closed:
 		return drivers.ErrClosed
-	case d.dir == "":
+	case !d.there:
 		return d.setUp() // back at its safe duty
 	}
 	return nil
@@ -210,9 +179,9 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 	}
 	var ns [2]int64
 	for i, file := range []string{"duty_cycle", "period"} {
-		b, err := os.ReadFile(filepath.Join(d.dir, file))
+		text, err := d.files.read(file)
 		if err == nil {
-			ns[i], err = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+			ns[i], err = strconv.ParseInt(text, 10, 64)
 		}
 		if err != nil {
 			return dst, fmt.Errorf("pwm: %w", d.lose(err))
@@ -261,7 +230,7 @@ func (d *Device) Close() error {
 		return nil
 	}
 	d.closed = true
-	if d.dir == "" {
+	if !d.there {
 		return nil
 	}
 	return d.duty(d.safe)

@@ -54,7 +54,7 @@ func TestDevice(t *testing.T) {
 	var root string
 	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
 		root = tree(t)
-		d, err := open(root, config)
+		d, err := open(&sysfs{root: root}, config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestDevice(t *testing.T) {
 
 func TestSafeDuty(t *testing.T) {
 	root := tree(t)
-	d, err := open(root, config)
+	d, err := open(&sysfs{root: root}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,10 +118,10 @@ func TestOpenFailures(t *testing.T) {
 	root := tree(t)
 	cfg := config
 	cfg.Chip = "other.pwm"
-	if _, err := open(root, cfg); !errors.Is(err, drivers.ErrGone) || !strings.Contains(err.Error(), "fe20c000.pwm") {
+	if _, err := open(&sysfs{root: root}, cfg); !errors.Is(err, drivers.ErrGone) || !strings.Contains(err.Error(), "fe20c000.pwm") {
 		t.Errorf("another chip: %v", err)
 	}
-	if _, err := open(t.TempDir(), config); !errors.Is(err, drivers.ErrGone) {
+	if _, err := open(&sysfs{root: t.TempDir()}, config); !errors.Is(err, drivers.ErrGone) {
 		t.Errorf("no chip: %v", err)
 	}
 	for _, change := range []func(*Config){
@@ -132,6 +132,30 @@ func TestOpenFailures(t *testing.T) {
 		change(&cfg)
 		if cfg.Validate() == nil {
 			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+}
+
+// A simulated channel holds its duty, and is safe when it is opened again.
+func TestSimulatedChannel(t *testing.T) {
+	s := new(Sim)
+	if got := s.Duty(); got != "0.00" {
+		t.Error(got)
+	}
+	for range 2 {
+		d, err := OpenSim(s, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Duty(); got != "30.00" {
+			t.Errorf("after open %s", got)
+		}
+		if err := d.Set(t.Context(), "duty", drivers.Int(75)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Read(t.Context(), nil)
+		if err != nil || got[0].Value.String() != "75.00" || s.Duty() != "75.00" {
+			t.Errorf("%v, %v, %s", got, err, s.Duty())
 		}
 	}
 }

@@ -146,14 +146,11 @@ func (l *loader) channels(n *node, path string, nd *Node, kind *Kind) {
 	if !ok {
 		return
 	}
-	var all, writable, safe []string
+	var all, writable []string
 	for _, c := range known {
 		all = append(all, c.Name)
 		if c.Writable {
 			writable = append(writable, c.Name)
-		}
-		if c.Safe {
-			safe = append(safe, c.Name)
 		}
 	}
 	if fields := n.get("fields"); fields != nil {
@@ -163,7 +160,7 @@ func (l *loader) channels(n *node, path string, nd *Node, kind *Kind) {
 			}
 		}
 	}
-	l.ruleNames(n, path, nd, all, writable, safe)
+	l.ruleNames(n, path, nd, known, all, writable)
 	l.calibrations(n, path, nd, writable)
 	if list := n.get("writable"); list != nil {
 		for _, item := range list.items {

@@ -28,6 +28,9 @@ type Channel struct {
 	Doc      string
 	Writable bool
 	Safe     bool // it has a safe state
+	// Takes says what is wrong with a text as a value of a writable channel, in
+	// words that follow its name; nil where that is not checked.
+	Takes func(text string) error
 }
 
 // Model is a description of an instrument that comes with the program.

@@ -32,7 +32,7 @@ type Interlock struct {
 // Override is a switch at the machine.
 type Override struct {
 	Input string `yaml:"input" format:"condition" doc:"the output is taken over while this is true, usually a contact: written as the conditions of interlocks are" example:"hand.state"`
-	State string `yaml:"state" default:"keep" format:"override" doc:"what the output then has: on, off, a number, or keep for what it had" example:"on"`
+	State string `yaml:"state" default:"keep" doc:"what the output then has: on, off, a number or whatever else it takes, or keep for what it had" example:"on"`
 	Name  string `yaml:"name,omitempty" max:"100" doc:"what people call the switch" example:"hand switch at the pump"`
 }
 
@@ -49,7 +49,7 @@ func (n *NodeKeys) shownName(channel string) string {
 
 // ruleNames checks that rules are about channels that can be switched, and
 // what the tags cannot say about them.
-func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable, safe []string) {
+func (l *loader) ruleNames(n *node, path string, nd *Node, known []Channel, all, writable []string) {
 	rules := n.get("rules")
 	if rules == nil {
 		return
@@ -58,10 +58,11 @@ func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable, safe [
 	for _, k := range rules.keys {
 		r := nd.Rules[k.text]
 		at := join(path, "rules."+k.text)
+		safe := slices.ContainsFunc(known, func(c Channel) bool { return c.Name == k.text && c.Safe })
 		switch {
-		case slices.Contains(writable, k.text) && !slices.Contains(safe, k.text) && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
+		case slices.Contains(writable, k.text) && !safe && (r.MaxOn > 0 || r.LinkLost > 0 || len(r.Interlocks) > 0):
 			l.add(k, at, "max_on, link_lost and interlocks need a safe state, which "+quote(k.text)+" does not have", "give it one by the key safe, or leave them out")
-		case slices.Contains(writable, k.text) && r.Restart == "hold" && !(slices.Contains(safe, k.text) && line):
+		case slices.Contains(writable, k.text) && r.Restart == "hold" && !(safe && line):
 			l.add(k, at, "restart: hold is for outputs on a GPIO line, which "+nd.Kind+" is not", "leave it out")
 		case r.MaxOn > 0 && r.MaxOn < r.MinOn:
 			l.add(k, at, "max_on is shorter than min_on", "change one of the two")
@@ -71,6 +72,25 @@ func (l *loader) ruleNames(n *node, path string, nd *Node, all, writable, safe [
 		default:
 			l.add(k, join(path, "rules"), "the device has no channel "+quote(k.text), suggest(k.text, writable))
 		}
+		for _, c := range known {
+			if c.Name == k.text && r.Override != nil {
+				l.overrideState(rules.get(k.text).get("override"), at, r.Override, &c)
+			}
+		}
+	}
+}
+
+// Keep as the state of an override leaves the output as it was.
+const Keep = "keep"
+
+// overrideState checks that a channel takes what an override makes of it.
+func (l *loader) overrideState(n *node, path string, o *Override, c *Channel) {
+	at := n.get("state")
+	if at == nil || o.State == Keep || c.Takes == nil {
+		return
+	}
+	if err := c.Takes(o.State); err != nil {
+		l.add(at, join(path, "override.state"), c.Name+" "+err.Error()+", and "+quote(o.State)+" is not that", "write a value that it takes, or "+Keep)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"postern/drivers/modbus"
 	"postern/drivers/modbus/slave"
 	"postern/drivers/onewire"
+	"postern/drivers/pwm"
 	"postern/drivers/serial"
 	"postern/drivers/spi"
 )
@@ -26,6 +27,7 @@ type bench struct {
 	i2c   map[string]*i2c.Sim
 	taken map[string]map[uint16]bool
 	lines map[string]*gpio.SimLine
+	pwm   map[string]*pwm.Sim
 	w1    *onewire.Sim
 	roms  map[string]bool
 	ble   radios
@@ -33,7 +35,7 @@ type bench struct {
 
 func newBench() *bench {
 	return &bench{
-		i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{},
+		i2c: map[string]*i2c.Sim{}, taken: map[string]map[uint16]bool{}, lines: map[string]*gpio.SimLine{}, pwm: map[string]*pwm.Sim{},
 		w1: onewire.NewSim(), roms: map[string]bool{}, ble: radios{},
 	}
 }

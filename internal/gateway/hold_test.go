@@ -340,6 +340,18 @@ func (p *pretender) keeps() (names []string) {
 	return names
 }
 
+// forget lets go of everything, as a reset of the machine does.
+func (p *pretender) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, files := range p.store {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}
+	clear(p.store)
+}
+
 const heldConfig = `
 account: {jid: thing@example.org, password: {env: POSTERN_TEST_PASSWORD}}
 server: {address: "127.0.0.1:1"}
@@ -423,11 +435,31 @@ func TestHold(t *testing.T) {
 	gone := append(again, "to 0", "to 0", "released")
 	expect("stopped without holding", gone...)
 
+	// Frozen, as before a hardware watchdog fires: nothing moves the line. The
+	// manager's own watchdog ends the process; the line stays.
 	p.start(heldConfig)
+	wants("on", p.ask("on"), "<nil>")
+	frozen := append(gone, "requested", "to 0", "to 0", "to 1")
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	expect("frozen", frozen...)
+	p.end(syscall.SIGKILL)
+	expect("frozen, then killed", frozen...)
+	// A reset of the machine ends everybody who has the line.
+	p.forget()
+	reset := append(frozen, "released")
+	expect("reset: let go without a move", reset...)
+	p.start(heldConfig)
+	reset = append(reset, "requested", "to 0", "to 0")
+	expect("started after the reset", reset...)
+	wants("who", p.ask("show"), "pump state=false by safe, active false for 0s")
+
 	wants("on", p.ask("on"), "<nil>")
 	p.end(syscall.SIGTERM)
 	p.start(strings.Replace(heldConfig, `{id: pump, kind: relay, line: "chip:1", rules: {state: {restart: hold, max_on: 10h}}}`, "{id: host, kind: host}", 1))
-	last := append(gone, "requested", "to 0", "to 0", "to 1", "to 0", "released")
+	last := append(reset, "to 1", "to 0", "released")
 	expect("no longer in the configuration: safe, then let go", last...)
 	p.end(syscall.SIGTERM)
 }

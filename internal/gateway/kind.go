@@ -17,6 +17,7 @@ import (
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
+	"postern/drivers/pwm"
 	"postern/drivers/serial"
 	"postern/drivers/spi"
 	"postern/internal/config"
@@ -45,6 +46,8 @@ type env interface {
 	i2cBus(name string, address uint16, sim func() i2c.Slave) (i2c.Bus, error)
 	// gpioLine returns a line. The device owns it.
 	gpioLine(name string) (gpio.Line, error)
+	// pwmChannel opens a PWM channel of the kernel.
+	pwmChannel(ctx context.Context, cfg pwm.Config) (*pwm.Device, error)
 	// oneWire returns the 1-Wire bus. A simulated one has a thermometer of that
 	// name.
 	oneWire(rom string) onewire.Bus
@@ -247,7 +250,7 @@ func (k kind) describing() kind {
 		}
 		var out []config.Channel
 		for _, c := range chs {
-			out = append(out, config.Channel{Name: c.Name, Type: c.Kind.String(), Unit: c.Unit, Doc: c.Doc, Writable: c.Writable, Safe: c.Safe.Kind() != drivers.KindNone})
+			out = append(out, config.Channel{Name: c.Name, Type: c.Kind.String(), Unit: c.Unit, Doc: c.Doc, Writable: c.Writable, Safe: c.Safe.Kind() != drivers.KindNone, Takes: takes(c)})
 		}
 		return out, true
 	}
@@ -270,7 +273,7 @@ func channelsOf(open func(context.Context, env, any) (drivers.Device, error), cf
 func Kinds() *config.Kinds {
 	out := &config.Kinds{
 		Buses:   busKinds(),
-		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "override": checkOverride, "formula": checkCondition, "reading": checkReading, "string-ids": checkStringIDs, "line": gpio.CheckLine},
+		Formats: config.Formats{"jid": checkJID, "bare-jid": checkBareJID, "decimal": checkDecimal, "condition": checkCondition, "formula": checkCondition, "reading": checkReading, "string-ids": checkStringIDs, "line": gpio.CheckLine},
 		Values:  conditionValues,
 		Energy:  energyUnits,
 		Models:  Models,

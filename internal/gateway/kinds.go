@@ -22,7 +22,6 @@ import (
 	"postern/drivers/mcp9808"
 	"postern/drivers/nmea"
 	"postern/drivers/pms5003"
-	"postern/drivers/pwm"
 	"postern/drivers/scd30"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
@@ -66,7 +65,7 @@ func kinds() []kind {
 		broadcaster("ble-gatt", "Bluetooth device that is connected to and read (GATT)", ble.OpenConnected, ble.SimulateConnected),
 		kernelClass("hwmon", "chip that the kernel drives (hwmon): temperatures, voltages, fans", hwmon.Open),
 		kernelClass("iio", "converter or sensor that the kernel drives (IIO)", iio.Open),
-		machine("pwm", "PWM output of the board: fan, dimmer, valve", pwm.Open),
+		pwmOutput("pwm", "PWM output of the board: fan, dimmer, valve"),
 		branch("group", "no device: a node that others are part of, read together"),
 		machine("board", "this board: supply, heat, clock, what started it", board.Open),
 		machine("host", "this machine: load, memory, disks, temperatures", host.Open),

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"errors"
-
 	"postern/control"
 	"postern/drivers"
 	"postern/internal/config"
@@ -16,38 +14,31 @@ func checkDecimal(text string) error {
 	return err
 }
 
-// checkOverride is the format of what an override makes of an output.
-func checkOverride(text string) error {
-	switch text {
-	case "keep", "on", "off":
+// takes returns the check of a text as a value of a channel; nil for one that
+// cannot be set.
+func takes(c drivers.Channel) func(string) error {
+	if !c.Writable {
 		return nil
 	}
-	if checkDecimal(text) != nil {
-		return errors.New("write keep, on, off or a number")
+	return func(text string) error {
+		_, params := node.FromChannels([]drivers.Channel{c})
+		_, err := control.ValueOf(&params[0], text)
+		return err
 	}
-	return nil
 }
 
-// overrideValue reads it for a parameter; kind none keeps the output as it is.
-// What does not fit the parameter is found when the rules are compiled.
-func overrideValue(text string, kind drivers.Kind) drivers.Value {
-	if text == "keep" {
+// overrideValue reads what an override makes of an output; kind none keeps it
+// as it is. A text that does not fit, which is possible where the channels are
+// not known before the device is open, is refused when the rules are compiled.
+func overrideValue(text string, p *node.Parameter) drivers.Value {
+	if text == config.Keep {
 		return drivers.Value{}
 	}
-	n, err := drivers.ParseNumber(text)
-	switch {
-	case err != nil:
-		return drivers.Bool(text == "on")
-	case kind == drivers.KindInt:
-		if v, err := n.Rescale(0); err == nil {
-			return drivers.Int(int32(v.Mant))
-		}
-	case kind == drivers.KindLong:
-		if v, err := n.Rescale(0); err == nil {
-			return drivers.Long(v.Mant)
-		}
+	v, err := control.ValueOf(p, text)
+	if err != nil {
+		return drivers.String(text)
 	}
-	return drivers.Decimal(n)
+	return v
 }
 
 // checkCondition is the format of an interlock's condition.
@@ -93,7 +84,7 @@ func outputRules(cfg *config.Config, t *node.Tree) map[control.Output]control.Ru
 				Confirm: r.Confirm == "yes", TwoPersons: r.Confirm == "two-persons",
 			}
 			if r.Override != nil {
-				rules.Override = &control.Switch{Condition: r.Override.Input, Value: overrideValue(r.Override.State, p.Kind), Name: r.Override.Name}
+				rules.Override = &control.Switch{Condition: r.Override.Input, Value: overrideValue(r.Override.State, p), Name: r.Override.Name}
 			}
 			for _, il := range r.Interlocks {
 				rules.Interlocks = append(rules.Interlocks, control.Interlock{Condition: il.Condition, Reason: il.Reason})
