@@ -58,7 +58,7 @@ func (d *Device) Channels() []drivers.Channel {
 	cs := []drivers.Channel{
 		{Name: "model", Kind: drivers.KindString, Doc: "what the board calls itself"},
 		{Name: "clock-synchronised", Kind: drivers.KindBool, Doc: "a time service keeps the clock"},
-		{Name: "reset-reason", Kind: drivers.KindString, Doc: "what started the machine: watchdog, or unknown"},
+		{Name: "reset-reason", Kind: drivers.KindString, Doc: "what started the machine, as far as its hardware tells: watchdog, power-on, restart, under-voltage, overheat and others, or unknown"},
 	}
 	if d.first.Celsius != nil {
 		cs = append(cs, drivers.Channel{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "hottest thermal zone"})

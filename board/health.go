@@ -14,13 +14,9 @@ type Health struct {
 	UnderVoltage *bool
 	// Celsius is the temperature of the hottest thermal zone in °C.
 	Celsius *int
-	// ResetReason is "watchdog" when the hardware watchdog started the machine
-	// and its driver knows; else it is empty.
+	// ResetReason is that of the function ResetReason.
 	ResetReason string
 }
-
-// wdiofCardReset is WDIOF_CARDRESET of linux/watchdog.h, a bit of bootstatus.
-const wdiofCardReset = 0x20
 
 // ReadHealth reads from root, the file system's root.
 func ReadHealth(root fs.FS) Health {
@@ -43,11 +39,6 @@ func ReadHealth(root fs.FS) Health {
 			h.Celsius = &c
 		}
 	}
-	for _, w := range list(root, "sys/class/watchdog") {
-		n, err := strconv.Atoi(text(root, path.Join("sys/class/watchdog", w, "bootstatus")))
-		if err == nil && n&wdiofCardReset != 0 {
-			h.ResetReason = "watchdog"
-		}
-	}
+	h.ResetReason = ResetReason(root)
 	return h
 }

@@ -14,6 +14,7 @@ import (
 	"postern/drivers/modbus"
 	"postern/drivers/serial"
 	"postern/internal/config"
+	"postern/internal/local"
 )
 
 // place translates the names that people use for lines, buses and ports into
@@ -30,6 +31,15 @@ func thisPlace() place {
 }
 
 func boardOf(root fs.FS) board.Board { return board.Detect(root) }
+
+// machine tells what the gateway runs on.
+func (p place) machine() *local.Machine {
+	m := &local.Machine{Board: p.board.String(), Reset: "unknown"}
+	if r := board.ResetReason(p.root); r != "" {
+		m.Reset = r
+	}
+	return m
+}
 
 // line translates "pin 11" and "GPIO17".
 func (p place) line(name string) (string, error) {

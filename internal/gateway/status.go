@@ -29,7 +29,7 @@ func (g *Gateway) Status() local.Status {
 	now := time.Now()
 	s := local.Status{
 		Role: "gateway", Version: g.opt.Version, PID: os.Getpid(), Started: g.started, Now: now,
-		Config: cfg.File, Memory: Memory(),
+		Config: cfg.File, Memory: Memory(), Machine: g.hw.plant.place.machine(),
 	}
 	conn := connection(g.session, cfg.Account.JID)
 	if g.exi == nil {

@@ -11,7 +11,9 @@ type Status struct {
 	Now     time.Time `json:"now"` // the daemon's clock, to compute ages with
 	Config  string    `json:"config,omitempty"`
 
-	Memory  Memory   `json:"memory"`
+	Memory Memory `json:"memory"`
+	// Machine is what the gateway runs on.
+	Machine *Machine `json:"machine,omitempty"`
 	Gateway *Gateway `json:"gateway,omitempty"`
 	Hub     *Hub     `json:"hub,omitempty"`
 	// Registry is that of postern registry, or the one inside a hub.
@@ -29,6 +31,13 @@ type Memory struct {
 	Limit     int64  `json:"limit"` // GOMEMLIMIT
 	// Goroutines should stay about the same while nothing changes.
 	Goroutines uint64 `json:"goroutines"`
+}
+
+// Machine is what the machine says about itself.
+type Machine struct {
+	Board string `json:"board"` // "unknown machine" when it does not say
+	// Reset is what started it, as far as its hardware tells, else "unknown".
+	Reset string `json:"reset"`
 }
 
 // Gateway is the state of postern run.

@@ -111,6 +111,13 @@ func nobody(paths []string) error {
 func writeStatus(w io.Writer, s local.Status) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "postern %s %s, up %s, pid %d, memory %.1f MiB\n", s.Role, s.Version, ago(s.Now.Sub(s.Started)), s.PID, float64(s.Memory.Anonymous)/(1<<20))
+	if m := s.Machine; m != nil {
+		started := "started by " + m.Reset
+		if m.Reset == "unknown" {
+			started = "what started it is unknown"
+		}
+		fmt.Fprintf(&b, "machine     %s; %s\n", printable(m.Board), printable(started))
+	}
 	if s.Gateway != nil {
 		gatewayStatus(&b, s)
 	}

@@ -23,8 +23,13 @@ func (m *Machine) Board() []Finding {
 	if h.Celsius != nil && *h.Celsius >= 80 {
 		l.add(Todo, fmt.Sprintf("the processor has %d °C and slows down", *h.Celsius), "give it a heat sink or more air")
 	}
-	if h.ResetReason == "watchdog" {
+	switch h.ResetReason {
+	case "watchdog":
 		l.add(Note, "the hardware watchdog started this machine", "journalctl -b -1 shows the last minutes before, if the journal is kept (Storage=persistent)")
+	case "under-voltage", "over-voltage":
+		l.add(Todo, "the board was reset for its supply: "+h.ResetReason, "use the supply of the board's maker and a short cable: an SD card is damaged by brown-outs")
+	case "overheat":
+		l.add(Todo, "the board was reset because it was too hot", "give it a heat sink or more air")
 	}
 	return l.findings
 }
