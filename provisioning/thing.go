@@ -81,13 +81,15 @@ type Thing struct {
 	registry   jid.JID
 	claims     map[Ref]Claim
 	registered map[Ref]bool // in this session
+	shut       bool         // see Shut
+	withdrawn  map[Ref]bool // in this session, while it is shut
 	online     bool
 	failed     error // of the last attempt to register or update
 }
 
 // NewThing loads what is known, and makes the secrets that are missing.
 func NewThing(cfg ThingConfig) (*Thing, error) {
-	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), claims: make(map[Ref]Claim), registered: make(map[Ref]bool)}
+	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), claims: make(map[Ref]Claim), registered: make(map[Ref]bool), withdrawn: make(map[Ref]bool)}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -131,6 +133,7 @@ func (t *Thing) SetRegistry(j jid.JID) {
 	if changed {
 		t.registry = j.Bare()
 		clear(t.registered)
+		clear(t.withdrawn)
 	}
 	t.mu.Unlock()
 	if changed {
@@ -394,6 +397,7 @@ func (t *Thing) Online(resumed bool) {
 	t.online = true
 	if !resumed {
 		clear(t.registered)
+		clear(t.withdrawn)
 	}
 	t.mu.Unlock()
 	t.poke()
@@ -404,6 +408,33 @@ func (t *Thing) Offline() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.online = false
+}
+
+// Shut keeps what has no owner out of the registry, so that nobody can claim
+// it, until it is called again with false. What owns itself stays.
+func (t *Thing) Shut(shut bool) {
+	t.mu.Lock()
+	changed := t.shut != shut
+	t.shut = shut
+	clear(t.withdrawn)
+	t.mu.Unlock()
+	if changed {
+		t.poke()
+	}
+}
+
+// withdraw takes one thing out of the registry, where a former session may
+// have put it.
+func (t *Thing) withdraw(ctx context.Context, r Ref) error {
+	err := t.query(ctx, Notice{Name: NameUnregister, Ref: r}, nil)
+	if err != nil && !errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
+		return fmt.Errorf("unregistering: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.registered, r)
+	t.withdrawn[r] = t.shut // it may have been opened meanwhile
+	return nil
 }
 
 // Pauses between attempts to register.
@@ -462,9 +493,13 @@ func (t *Thing) work(ctx context.Context) (done bool) {
 func (t *Thing) settle(ctx context.Context, n Node) error {
 	c, _ := t.Claim(n.Ref)
 	t.mu.Lock()
-	known := t.registered[n.Ref]
+	known, withdrawn := t.registered[n.Ref], t.withdrawn[n.Ref]
+	shut := t.shut && !n.SelfOwned
 	t.mu.Unlock()
 	switch {
+	case c.Owner == "" && shut && withdrawn:
+	case c.Owner == "" && shut:
+		return t.withdraw(ctx, n.Ref)
 	case c.Owner == "" && !known:
 		return t.register(ctx, n, c)
 	case c.Owner != "" && !c.Blanked && !c.Removed && !n.SelfOwned: // 0347-R37

@@ -323,3 +323,47 @@ func TestADeviceDoesNotAdvertiseTheServices(t *testing.T) {
 		t.Errorf("%v, %v", info.Features, err)
 	}
 }
+
+// While it is shut, only what owns itself is registered; what a former session
+// registered is taken out, once, also when the registry does not know it.
+func Test0347R48_ShutThingsAreInNoRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newThing(t, nil, func(c *ThingConfig) { c.Nodes[1].SelfOwned = true })
+		var asked []string
+		l.w.answer = func(_, inner string) (string, error) {
+			name := strings.FieldsFunc(inner, func(r rune) bool { return strings.ContainsRune("< />", r) })[0]
+			asked = append(asked, name)
+			if name == "unregister" {
+				return "", &xmpp.Error{Condition: xmpp.ItemNotFound}
+			}
+			return "", nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { _ = l.Run(ctx); close(done) }()
+		expect := func(what, want string) {
+			t.Helper()
+			time.Sleep(time.Hour)
+			if got := strings.Join(asked, " "); got != want {
+				t.Errorf("%s: asked %s, want %s", what, got, want)
+			}
+			asked = nil
+		}
+		l.Shut(true)
+		l.Online(false)
+		expect("shut", "unregister register")
+		if l.Thing.Registered(Ref{}) || !l.Thing.Registered(Ref{ID: "n"}) {
+			t.Error("what is registered while it is shut")
+		}
+		l.Shut(false)
+		expect("opened", "register")
+		l.Shut(true)
+		expect("shut again", "unregister")
+		l.Online(true)
+		expect("resumed", "")
+		l.Online(false)
+		expect("a new session", "unregister register")
+		cancel()
+		<-done
+	})
+}

@@ -235,6 +235,7 @@ func (p *panel) runButton(ctx context.Context) error {
 			p.g.log.Info("the button was pressed")
 			if p.g.pairing != nil {
 				p.g.pairing.look()
+				p.g.pairing.window.open()
 			}
 		case board.Holding:
 			p.show(board.LongPress)

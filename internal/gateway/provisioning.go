@@ -31,6 +31,7 @@ type pairing struct {
 	again  chan struct{}        // look again
 	trust  chan struct{}        // the servers have changed
 	known  trusted
+	window *window // nil: it can be claimed at any time
 
 	mu  sync.Mutex
 	err error // of the last search
@@ -70,6 +71,7 @@ func (g *Gateway) openPairing() error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
+		p.window = newWindow(g, p.thing)
 	}
 	if cfg.Server.Use {
 		p.tokens, err = provisioning.NewTokens(provisioning.TokensConfig{
@@ -259,6 +261,7 @@ func (p *pairing) run(ctx context.Context) error {
 	defer wg.Wait()
 	if p.thing != nil {
 		wg.Go(func() { _ = p.thing.Run(ctx) }) // returns nil
+		wg.Go(func() { p.window.run(ctx) })
 	}
 	if p.access != nil {
 		wg.Go(func() {
@@ -471,6 +474,7 @@ func (p *pairing) status() *local.Provisioning {
 	}
 	if p.thing != nil {
 		out.Registry = p.thing.Registry().String()
+		out.Window = p.window.status()
 	}
 	out.Error = p.failure()
 	return out

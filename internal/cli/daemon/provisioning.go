@@ -18,7 +18,7 @@ func writeProvisioning(b *strings.Builder, p *local.Provisioning) {
 		if t.Node != "" {
 			name = t.Node + ": "
 		}
-		fmt.Fprintf(b, "%-11s %s%s\n", head, printable(name), printable(claimState(t)))
+		fmt.Fprintf(b, "%-11s %s%s\n", head, printable(name), printable(claimState(t, p.Window)))
 	}
 	if p.Registry != "" {
 		fmt.Fprintf(b, "registry    %s\n", printable(p.Registry))
@@ -28,11 +28,13 @@ func writeProvisioning(b *strings.Builder, p *local.Provisioning) {
 	}
 }
 
-func claimState(t local.Claiming) string {
+func claimState(t local.Claiming, window string) string {
 	var s string
 	switch {
 	case t.SelfOwned:
 		s = "itself"
+	case t.Owner == "" && window == "shut":
+		return "nobody yet: press the button of the gateway shortly, then claim it; postern pair shows the code"
 	case t.Owner == "" && t.Registered:
 		return "nobody yet: postern pair shows the code to claim it"
 	case t.Owner == "":
