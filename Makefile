@@ -32,6 +32,9 @@ bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 hil: ## drivers and a gateway on a real arm64 kernel in QEMU (fetches Debian packages the first time)
 	@board/hil/run.sh
 
+powercut: ## a gateway whose power is cut N times (5) at random moments, in QEMU, against an outside count
+	@POSTERN_CUTS=$(or $(N),5) board/hil/run.sh '^TestPowerCut' 60m
+
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz
 
@@ -59,4 +62,4 @@ clean: ## what the targets above left behind
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench bench-exi bench-peers bench-scan hil fuzz lint cross deb tarball package-test generate clean help
+.PHONY: build demo test race bench bench-exi bench-peers bench-scan hil powercut fuzz lint cross deb tarball package-test generate clean help

@@ -42,7 +42,9 @@ type Guest struct {
 	dir  string
 	addr string // of the agent, forwarded
 	qmp  *qmp
-	done chan struct{}
+	args []string      // of QEMU
+	done chan struct{} // closed when QEMU has ended
+	kill func()
 	log  *console
 }
 
@@ -53,7 +55,7 @@ func Boot(tb testing.TB, o Options) *Guest {
 	if cache == "" {
 		tb.Skip(Environment + " is not set; make hil runs this test")
 	}
-	g := &Guest{tb: tb, dir: tb.TempDir(), done: make(chan struct{}), log: &console{}}
+	g := &Guest{tb: tb, dir: tb.TempDir(), log: &console{}}
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			tb.Logf("the end of the guest's console:\n%s", g.log.tail(60))
@@ -72,7 +74,9 @@ func Boot(tb testing.TB, o Options) *Guest {
 		g.serveChips(socket, o.Chips)
 		args = append(args, "-chardev", "socket,path="+socket+",id=i2c", "-device", "vhost-user-i2c-pci,chardev=i2c,event_idx=off")
 	}
-	g.start(append(args, o.Devices...))
+	g.args = append(args, o.Devices...)
+	g.start()
+	tb.Cleanup(func() { g.kill() })
 	g.await(60 * time.Second)
 	return g
 }
@@ -149,23 +153,25 @@ func (g *Guest) serveChips(socket string, chips map[uint16]i2c.Slave) {
 	})
 }
 
-func (g *Guest) start(args []string) {
+func (g *Guest) start() {
 	g.tb.Helper()
-	c := exec.Command("qemu-system-aarch64", args...)
+	c := exec.Command("qemu-system-aarch64", g.args...)
 	c.Stdout, c.Stderr = g.log, g.log
 	if err := c.Start(); err != nil {
 		g.tb.Fatal(err)
 	}
+	done := make(chan struct{})
 	go func() {
 		if err := c.Wait(); err != nil {
 			fmt.Fprintln(g.log, "hil: QEMU:", err)
 		}
-		close(g.done)
+		close(done)
 	}()
-	g.tb.Cleanup(func() {
+	g.done = done
+	g.kill = func() {
 		_ = c.Process.Kill() // it may have ended by itself
-		<-g.done
-	})
+		<-done
+	}
 	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		q, err := dialQMP(filepath.Join(g.dir, "qmp"))
 		if err == nil {
@@ -183,7 +189,7 @@ func (g *Guest) await(limit time.Duration) {
 	g.tb.Helper()
 	begin := time.Now()
 	for {
-		_, err := g.ask(agent.Request{Op: "read", Path: "/proc/uptime"}, 2*time.Second)
+		_, err := g.ask(agent.Request{Op: "read", Path: "/proc/uptime"}, 500*time.Millisecond)
 		if err == nil {
 			g.tb.Logf("guest is up after %.1f s", time.Since(begin).Seconds())
 			return
@@ -227,6 +233,12 @@ func (g *Guest) Run(limit time.Duration, env map[string]string, argv ...string) 
 func (g *Guest) Start(argv ...string) (pid int) {
 	g.tb.Helper()
 	return g.must(agent.Request{Op: "start", Argv: argv}).PID
+}
+
+// Mount mounts a device of the guest, with the file system that it has.
+func (g *Guest) Mount(device, dir, kind string) {
+	g.tb.Helper()
+	g.must(agent.Request{Op: "mount", Path: dir, Argv: []string{device, kind}})
 }
 
 // Signal sends a signal to a process in the guest.

@@ -40,6 +40,10 @@ func (t moduleTree) order(names []string) ([]string, error) {
 		}
 		done[name] = true
 		path, ok := t[name]
+		if !ok && name == "crypto_crc32c" {
+			// What ext4 asks for is one of this module's other names.
+			path, ok = t["crc32c_generic"]
+		}
 		if !ok {
 			return fmt.Errorf("hil: there is no module %s; it may be built in", name)
 		}

@@ -7,7 +7,7 @@ package agent
 const Port = 7000
 
 // Request is one thing to do. Op is one of read, write, mkdir, remove, link,
-// run (waits for the end), start (does not; the output goes to the console) and
+// mount (Argv is the device and the type of its file system), run (waits for the end), start (does not; the output goes to the console) and
 // signal.
 type Request struct {
 	Op   string            `json:"op"`

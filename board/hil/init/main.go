@@ -147,6 +147,12 @@ func do(r agent.Request) (a agent.Answer) {
 		err = os.Remove(r.Path)
 	case "link":
 		err = os.Symlink(r.Text, r.Path)
+	case "mount":
+		if len(r.Argv) != 2 {
+			err = fmt.Errorf("mount wants a device and a type")
+		} else if err = os.MkdirAll(r.Path, 0o755); err == nil {
+			err = unix.Mount(r.Argv[0], r.Path, r.Argv[1], 0, "")
+		}
 	case "run":
 		var out []byte
 		out, err = command(r).CombinedOutput()
