@@ -40,3 +40,6 @@ require (
 	mellium.im/reader v0.1.0 // indirect
 	mellium.im/xmlstream v0.15.4 // indirect
 )
+
+// Unused, and large; see docs/dependencies.md.
+replace github.com/xdg-go/stringprep => ./xmpp/saslprep/unused

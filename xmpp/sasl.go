@@ -11,6 +11,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"postern/exi"
+	"postern/xmpp/saslprep"
 )
 
 // Elements of RFC 6120 §6 and XEP-0440.
@@ -161,9 +162,17 @@ func (k *scramKeys) clientFor(l login, user, password string) (*scram.Client, er
 	if k.client != nil && k.mechanism == base && k.password == password {
 		return k.client, nil
 	}
-	c, err := l.hash.NewClient(user, password, "")
+	name, err := saslprep.Prepare(user)
 	if err != nil {
-		return nil, fmt.Errorf("xmpp: the user name or password has characters that SCRAM does not allow (SASLprep): %w", err)
+		return nil, fmt.Errorf("xmpp: SCRAM does not allow the user name (SASLprep): %w", err)
+	}
+	prepared, err := saslprep.Prepare(password)
+	if err != nil {
+		return nil, fmt.Errorf("xmpp: SCRAM does not allow the password (SASLprep): %w", err)
+	}
+	c, err := l.hash.NewClientUnprepped(name, prepared, "")
+	if err != nil {
+		return nil, fmt.Errorf("xmpp: SCRAM: %w", err)
 	}
 	*k = scramKeys{mechanism: base, password: password, client: c}
 	return c, nil

@@ -111,7 +111,7 @@ func TestCoreR81R82_ScramVectors(t *testing.T) {
 			"cD10bHMtZXhwb3J0ZXIsLAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f", "QC6CS20quADQRb3mT99YUH+n3VJxUvzuK0K0E1Vrs2M=",
 			"2GiAgapEppLVlUXbxUDksL3VgYHzuqiK5tR4mhJGgvs=", scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: cb}},
 	} {
-		client, err := tt.hash.NewClient("user", "pencil", "")
+		client, err := tt.hash.NewClientUnprepped("user", "pencil", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestCoreR69R79_ServerMustProveItself(t *testing.T) {
 		data    string
 		present bool
 	}{{"", false}, {"", true}, {"v=AAAA", true}, {"e=other-error", true}, {"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=", false}} {
-		client, err := scram.SHA1.NewClient("user", "pencil", "")
+		client, err := scram.SHA1.NewClientUnprepped("user", "pencil", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestCoreR69R79_ServerMustProveItself(t *testing.T) {
 }
 
 func TestCoreR76_UserNamesAreEscaped(t *testing.T) {
-	client, err := scram.SHA1.NewClient("a,b=c", "p", "")
+	client, err := scram.SHA1.NewClientUnprepped("a,b=c", "p", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/internal/store"
+	"postern/xmpp/saslprep"
 )
 
 // User is an account as the operator sees it.
@@ -95,6 +96,15 @@ func newRecord(name, password string, created time.Time) (userRecord, error) {
 	if err != nil || prepared != password || password == "" {
 		return userRecord{}, ErrPassword
 	}
+	// Clients prepare both by SASLprep (RFC 5802 §2.2).
+	saslName, err := saslprep.Prepare(name)
+	if err != nil {
+		return userRecord{}, fmt.Errorf("hub: the name of the account: %w", err)
+	}
+	saslPassword, err := saslprep.Prepare(password)
+	if err != nil {
+		return userRecord{}, fmt.Errorf("%w: %w", ErrPassword, err)
+	}
 	rec := userRecord{Created: created}
 	for _, m := range []struct {
 		hash scram.HashGeneratorFcn
@@ -104,9 +114,9 @@ func newRecord(name, password string, created time.Time) (userRecord, error) {
 		if _, err := rand.Read(salt); err != nil {
 			return rec, err
 		}
-		c, err := m.hash.NewClient(name, password, "")
+		c, err := m.hash.NewClientUnprepped(saslName, saslPassword, "")
 		if err != nil {
-			return rec, fmt.Errorf("%w: %w", ErrPassword, err)
+			return rec, fmt.Errorf("hub: SCRAM: %w", err)
 		}
 		got, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
 		if err != nil {

@@ -206,7 +206,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 // auth does one SCRAM exchange and returns the last answer.
 func (p *peer) auth(name, password string) string {
 	p.t.Helper()
-	c, err := scram.SHA256.NewClient(name, password, "")
+	c, err := scram.SHA256.NewClientUnprepped(name, password, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func TestCoreR64R84_Mechanisms(t *testing.T) {
 // plus logs in with a channel binding and returns the last answer.
 func (p *peer) plus(name string, cb scram.ChannelBinding) string {
 	p.t.Helper()
-	c, err := scram.SHA256.NewClient(name, name, "")
+	c, err := scram.SHA256.NewClientUnprepped(name, name, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -252,13 +252,13 @@ func TestCoreR92R93R94_ChannelBinding(t *testing.T) {
 			cb.Type = "tls-exporter"
 			got = p.plus("anna", cb)
 		case "plus by name only":
-			c, cerr := scram.SHA256.NewClient("anna", "anna", "")
+			c, cerr := scram.SHA256.NewClientUnprepped("anna", "anna", "")
 			if cerr != nil {
 				t.Fatal(cerr)
 			}
 			got = p.exchange("SCRAM-SHA-256-PLUS", c.NewConversation())
 		case "flag y": // CORE-R91
-			c, cerr := scram.SHA256.NewClient("anna", "anna", "")
+			c, cerr := scram.SHA256.NewClientUnprepped("anna", "anna", "")
 			if cerr != nil {
 				t.Fatal(cerr)
 			}

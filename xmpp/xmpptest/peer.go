@@ -139,7 +139,7 @@ func (p *Peer) SCRAM(auth *exi.Doc) (ok bool) {
 	if hash == nil {
 		p.t.Fatalf("xmpptest: the client chose %s", m.String())
 	}
-	client, err := hash.NewClient("thing", p.srv.o.Password, "")
+	client, err := hash.NewClientUnprepped("thing", p.srv.o.Password, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -1,0 +1,3 @@
+module github.com/xdg-go/stringprep
+
+go 1.25.0
