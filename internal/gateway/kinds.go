@@ -6,11 +6,13 @@ import (
 	"postern/drivers/aht20"
 	"postern/drivers/ascii"
 	"postern/drivers/ble"
+	"postern/drivers/bh1750"
 	"postern/drivers/bme280"
 	"postern/drivers/bme680"
 	"postern/drivers/bmp388"
 	"postern/drivers/ds18b20"
 	"postern/drivers/ds3231"
+	"postern/drivers/expander"
 	"postern/drivers/gpio"
 	"postern/drivers/host"
 	"postern/drivers/hwmon"
@@ -21,8 +23,10 @@ import (
 	"postern/drivers/mcp3008"
 	"postern/drivers/mcp9808"
 	"postern/drivers/nmea"
+	"postern/drivers/pca9685"
 	"postern/drivers/pms5003"
 	"postern/drivers/scd30"
+	"postern/drivers/scd4x"
 	"postern/drivers/sht3x"
 	"postern/drivers/sht4x"
 	"postern/drivers/sps30"
@@ -38,6 +42,7 @@ func kinds() []kind {
 	return []kind{
 		i2cChip("bme280", "Bosch BME280: temperature, humidity, air pressure", bme280.Open, bme280.Simulate),
 		i2cChip("bmp280", "Bosch BMP280: temperature, air pressure", bme280.OpenBMP280, bme280.SimulateBMP280),
+		i2cChip("bmp180", "Bosch BMP180, BMP085: temperature, air pressure", bme280.OpenBMP180, bme280.SimulateBMP180),
 		i2cChip("bmp388", "Bosch BMP388, BMP390: precise air pressure, temperature", bmp388.Open, bmp388.Simulate),
 		i2cChip("bme680", "Bosch BME680: temperature, humidity, air pressure, gas resistance", bme680.Open, bme680.Simulate),
 		i2cChip("mcp9808", "Microchip MCP9808: precise thermometer", mcp9808.Open, mcp9808.Simulate),
@@ -48,9 +53,13 @@ func kinds() []kind {
 		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
 		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina226.Open, ina226.Simulate),
 		i2cChip("scd30", "Sensirion SCD30: CO2, temperature, humidity", scd30.Open, scd30.Simulate),
+		i2cChip("scd4x", "Sensirion SCD40, SCD41: CO2, temperature, humidity", scd4x.Open, scd4x.Simulate),
 		i2cChip("sps30", "Sensirion SPS30: particulate matter", sps30.Open, sps30.Simulate),
+		i2cChip("bh1750", "ROHM BH1750: light", bh1750.Open, bh1750.Simulate),
 		i2cChip("ds3231", "Maxim DS3231: battery-backed clock, its temperature", ds3231.Open, ds3231.Simulate),
 		i2cChip("ads1115", "Texas Instruments ADS1115: four analog inputs", ads1115.Open, ads1115.Simulate),
+		i2cChip("expander", "MCP23008, MCP23017, PCF8574, PCF8575, TCA9554, TCA9555: inputs and outputs, relay boards", expander.Open, expander.Simulate),
+		i2cChip("pca9685", "NXP PCA9685: sixteen PWM outputs", pca9685.Open, pca9685.Simulate),
 		thermometer("ds18b20", "DS18B20, MAX31820: 1-Wire thermometer", ds18b20.Open),
 		spiChip("mcp3008", "Microchip MCP3008: eight analog inputs", mcp3008.Open, mcp3008.Simulate),
 		spiChip("max31865", "Maxim MAX31865: platinum thermometer Pt100, Pt1000", max31865.Open, max31865.Simulate),

@@ -92,6 +92,12 @@ func i2cFinding(bus string, f i2c.Found) Finding {
 	}
 	if kind := out.Kind(); kind != "" {
 		out.node = []string{"  bus: " + quoted(bus), "  address: " + out.Where}
+		switch kind { // what only a person knows, as something that moves nothing
+		case "expander":
+			out.node = append(out.node, "  chip: mcp23017   # or which it is", "  lines: [{line: 0, name: line-0, use: input}]")
+		case "pca9685":
+			out.node = append(out.node, "  outputs: [{output: 0, name: output-0}]")
+		}
 		out.sure = out.confidence(kind) >= sureFrom
 	}
 	return out

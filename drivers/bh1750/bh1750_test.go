@@ -1,0 +1,78 @@
+package bh1750
+
+import (
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Bus: "sim", Address: 0x23}
+
+func TestDevice(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x23, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x23, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x23, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x23, i2c.Late) },
+			})
+		})
+	}
+}
+
+// counts is a chip that answers with fixed octets.
+type counts [2]byte
+
+func (c counts) Tx(w, r []byte) error { copy(r, c[:]); return nil }
+
+// TestWorkedExample has the data sheet's: 1000 0011 1001 0000 is 28067 lx.
+func TestWorkedExample(t *testing.T) {
+	for c, want := range map[counts]string{{0x83, 0x90}: "28066.7", {0, 0}: "0.0", {0, 1}: "0.8", {0xff, 0xff}: "54612.5"} {
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x23, c)
+		d, err := Open(t.Context(), sim, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Read(t.Context(), nil)
+		if err != nil || got[0].Value.String() != want {
+			t.Errorf("% x: %v, %v; want %s", c, got, err, want)
+		}
+	}
+}
+
+func TestSimulated(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	s.Illuminance = drivers.Drift{Base: 1000}
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x23, s)
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "1000.0" {
+			t.Errorf("%v, %v", got, err)
+		}
+		sim.SetFault(0x23, i2c.BrownOut)
+	}
+	if _, err := Open(t.Context(), sim, Config{Address: 0x24}); err == nil {
+		t.Error("address 0x24 is taken")
+	}
+}

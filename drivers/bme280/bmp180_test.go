@@ -1,0 +1,92 @@
+package bme280
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config180 = BMP180Config{Bus: "sim", Address: 0x77, Oversampling: "4x"}
+
+func TestBMP180Device(t *testing.T) {
+	var sim *i2c.Sim
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
+		t.Run(name, func(t *testing.T) {
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x77, SimulateBMP180(config180))
+				d, err := OpenBMP180(t.Context(), sim, config180)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x77, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x77, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x77, i2c.Late) },
+			})
+		})
+	}
+}
+
+// TestBMP180WorkedExample has the data sheet's (3.5): the simulation's formulas
+// give 15.0 °C and 69964 Pa for the raw values 27898 and 23843.
+func TestBMP180WorkedExample(t *testing.T) {
+	b := b5(27898)
+	if got := temperature180(b); b != 2399 && b != 2400 || got != 150 {
+		t.Errorf("B5 %d, %d tenths of a degree", b, got)
+	}
+	if got := pressure180(23843, b, 0); got != 69964 {
+		t.Errorf("%d Pa", got)
+	}
+}
+
+// TestBMP180Readings compares what periph's formulas make of the simulated raw
+// values with the simulated quantities.
+func TestBMP180Readings(t *testing.T) {
+	for _, o := range []string{"1x", "2x", "4x", "8x"} {
+		for _, c := range [][2]float64{{-20, 400}, {0, 980}, {21.5, 1013.25}, {60, 1080}} {
+			s := SimulateBMP180(config180).(*Slave180)
+			s.Temperature, s.Pressure = drivers.Drift{Base: c[0]}, drivers.Drift{Base: c[1]}
+			sim := i2c.NewSim("sim")
+			sim.Attach(0x77, s)
+			d, err := OpenBMP180(t.Context(), sim, BMP180Config{Oversampling: o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := d.Read(t.Context(), nil)
+			if err != nil {
+				t.Fatalf("%s %v: %v", o, c, err)
+			}
+			temperature, _ := got[0].Value.Number()
+			pressure, _ := got[1].Value.Number()
+			if math.Abs(temperature.Float64()-c[0]) > 0.051 || math.Abs(pressure.Float64()-c[1]) > 0.1 {
+				t.Errorf("%s: %v, want %v", o, fmt.Sprint(got[0].Value, got[1].Value), c)
+			}
+		}
+	}
+}
+
+func TestBMP180Refuses(t *testing.T) {
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x77, SimulateBMP280(BMP280Config{}))
+	d, err := OpenBMP180(t.Context(), sim, config180)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); err == nil {
+		t.Errorf("a BMP280 is read as a BMP180: %v", got)
+	}
+	if _, err := OpenBMP180(t.Context(), sim, BMP180Config{Oversampling: "16x"}); err == nil {
+		t.Error("16x is taken")
+	}
+}
