@@ -19,7 +19,6 @@ type channelReader struct {
 	waiting   []waitingValue
 	chans     []readChannel // in the order of their first values
 	byName    []int32       // position in chans + 1
-	src       *bufio.Reader
 	z         inflater
 	zr        *bufio.Reader
 	inflated  int64
@@ -44,7 +43,7 @@ func newChannelReader(o *Options) *channelReader {
 // begin starts a body.
 func (c *channelReader) begin(d *decoder, src *bufio.Reader) {
 	c.queue, c.head, c.inflated = c.queue[:0], 0, 0
-	c.src = src
+	c.z.src = packedSource{r: src, n: d.octets(), most: d.o.Limits.Octets}
 	c.z.limit = d.o.Limits.Inflated
 	c.z.total = 0
 	if c.compress && c.zr == nil {
@@ -156,7 +155,7 @@ func (c *channelReader) open(d *decoder) {
 	if !c.compress {
 		return
 	}
-	c.z.arm(c.src)
+	c.z.opened = false
 	c.zr.Reset(&c.z)
 	d.r.ResetSource(c.zr, 0)
 }
@@ -178,23 +177,52 @@ func (c *channelReader) shut(d *decoder) error {
 	return nil
 }
 
-// inflater reads one DEFLATE stream, from when somebody first reads.
+// packedSource counts what it gives of a body, the header in front included.
+type packedSource struct {
+	r       *bufio.Reader
+	n, most int64
+}
+
+func (s *packedSource) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if e := s.add(n); err == nil {
+		err = e
+	}
+	return n, err
+}
+
+// ReadByte makes flate read no further than it must.
+func (s *packedSource) ReadByte() (byte, error) {
+	b, err := s.r.ReadByte()
+	if err == nil {
+		err = s.add(1)
+	}
+	return b, err
+}
+
+func (s *packedSource) add(n int) error {
+	if s.n += int64(n); s.n > s.most {
+		return limitErr("octets of a compressed body", int(s.most))
+	}
+	return nil
+}
+
+// inflater reads one DEFLATE stream after the other, each from when somebody
+// first reads behind opened being reset.
 type inflater struct {
-	src    *bufio.Reader
+	src    packedSource
 	z      io.ReadCloser
 	opened bool
 	limit  int64
 	total  int64
 }
 
-func (z *inflater) arm(src *bufio.Reader) { z.src, z.opened = src, false }
-
 func (z *inflater) Read(p []byte) (int, error) {
 	if !z.opened {
 		z.opened = true
 		if z.z == nil {
-			z.z = flate.NewReader(z.src)
-		} else if err := z.z.(flate.Resetter).Reset(z.src, nil); err != nil {
+			z.z = flate.NewReader(&z.src)
+		} else if err := z.z.(flate.Resetter).Reset(&z.src, nil); err != nil {
 			return 0, err
 		}
 	}

@@ -52,8 +52,17 @@ func (x *Decoder) Reset() { x.d.resetTables() }
 // header.
 func (x *Decoder) Options() Options { return x.opts }
 
-// Octets returns how many octets the last body took, without compression.
-func (x *Decoder) Octets() int64 { return (x.d.r.Pos() + 7) / 8 }
+// Octets returns how many octets the last body took, as it was sent: those of
+// its DEFLATE streams where it was compressed.
+func (x *Decoder) Octets() int64 {
+	if c := x.d.chans; c != nil && c.compress {
+		return c.z.src.n
+	}
+	return x.d.octets()
+}
+
+// octets is what the bit reader has used of its source.
+func (d *decoder) octets() int64 { return (d.r.Pos() + 7) / 8 }
 
 // Decode reads exactly one body, without a header, from r into d, which it
 // resets first, and stops behind its end. Errors are of type *Error; after one
