@@ -75,7 +75,7 @@ func (s *Service) choose(ctx context.Context, j *job, r *request, bare string) *
 	j.result.NodesNarrowed = len(left) < len(nodes)
 	j.result.ParametersNarrowed = j.result.ParametersNarrowed || len(allowed) < len(wants)
 	j.result.Nodes, j.result.Parameters = refs(left), wantNames(allowed)
-	if fault := s.check(j, left, allowed); fault != nil {
+	if fault := s.check(j, d, left, allowed); fault != nil {
 		return fault
 	}
 	return s.confirmed(j, bare)
@@ -151,11 +151,14 @@ func (p paramErrors) has(name string) bool {
 }
 
 // check makes the writes in their order: for each parameter, all nodes (D19).
-func (s *Service) check(j *job, nodes []*node.Node, wants []want) *xmpp.Error {
+// A value that the requester may not set refuses all of it: to leave it out, as
+// parameters are that may not be set at all, would do something else than was
+// asked for.
+func (s *Service) check(j *job, d node.Decision, nodes []*node.Node, wants []want) *xmpp.Error {
 	if faults := missing(nodes, wants); len(faults) > 0 {
 		return refuse(xmpp.ItemNotFound, faults)
 	}
-	var faults paramErrors
+	var faults, denied paramErrors
 	for i := range wants {
 		w := &wants[i]
 		for at, n := range nodes {
@@ -167,6 +170,9 @@ func (s *Service) check(j *job, nodes []*node.Node, wants []want) *xmpp.Error {
 				}
 				continue
 			}
+			if may := d.Values(n.Ref, w.name); !may.Contains(v) && !denied.has(w.name) {
+				denied = append(denied, paramFault{w.name, "may be set by you to " + may.String() + " only"})
+			}
 			if at == 0 {
 				j.cmd.Assignments = append(j.cmd.Assignments, Assignment{w.name, v})
 			}
@@ -176,6 +182,10 @@ func (s *Service) check(j *job, nodes []*node.Node, wants []want) *xmpp.Error {
 	if len(faults) > 0 {
 		j.writes = nil
 		return refuse(xmpp.BadRequest, faults)
+	}
+	if len(denied) > 0 {
+		j.writes = nil
+		return refuse(xmpp.Forbidden, denied)
 	}
 	j.cmd.Nodes = refs(nodes)
 	return nil

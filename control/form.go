@@ -147,7 +147,7 @@ func titles(nodes []*node.Node) string {
 // common narrows p to what all nodes share and reports whether anything is
 // left (D25).
 func (s *Service) common(p *node.Parameter, nodes []*node.Node, d node.Decision) bool {
-	if !d.Settable(nodes[0].Ref, p.Name) {
+	if !p.Narrow(d.Values(nodes[0].Ref, p.Name)) {
 		return false
 	}
 	for _, n := range nodes[1:] {
@@ -164,7 +164,7 @@ func (s *Service) common(p *node.Parameter, nodes []*node.Node, d node.Decision)
 		if o.HasMax && (!p.HasMax || o.Max.Cmp(p.Max) < 0) {
 			p.Max, p.HasMax = o.Max, true
 		}
-		if !commonOptions(p, o) {
+		if !commonOptions(p, o) || !p.Narrow(d.Values(n.Ref, p.Name)) {
 			return false
 		}
 		if o.Regex != p.Regex {

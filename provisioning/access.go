@@ -242,7 +242,7 @@ func (a *Access) askAll(ctx context.Context, r node.Request, control bool) (scop
 	q := Question{Control: control, Nodes: r.Nodes, Names: r.Fields, Types: r.Types,
 		ServiceToken: tokens(r.ServiceToken), DeviceToken: tokens(r.DeviceToken), UserToken: tokens(r.UserToken)}
 	if control {
-		q.Names, q.Types = r.Parameters, 0
+		q.Names, q.Types, q.Ranges = r.Parameters, 0, true
 	}
 	if q.JID, err = jid.Parse(r.Bare); err != nil {
 		return nil, fmt.Errorf("provisioning: requester %q: %w", r.Bare, err)
@@ -304,7 +304,7 @@ func scope(q Question, a Answer) (s node.Scope, ok bool) {
 		none = none || len(names) == 0
 	}
 	if q.Control {
-		s.Parameters = names
+		s.Parameters, s.Values = names, a.Values
 		return s, !none
 	}
 	s.Fields, s.Types = names, q.Types

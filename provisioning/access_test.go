@@ -87,7 +87,7 @@ func Test0324R35R36_ControlNamesParameters(t *testing.T) {
 	l.w.answer = says("<canControlResponse jid='friend@b.example' result='true'><node nodeId='n1'/><parameter name='P'/><parameter name='Q'/></canControlResponse>")
 	d, err := l.CanControl(context.Background(), node.Request{Bare: requester, Nodes: []Ref{{ID: "n1"}, {ID: "n2"}}, Parameters: []string{"P", "R"}})
 	asked, _ := l.w.took()
-	if err != nil || len(asked) != 1 || asked[0] != server+" <canControl jid='friend@b.example'><node nodeId='n1'/><node nodeId='n2'/><parameter name='P'/><parameter name='R'/></canControl>" {
+	if err != nil || len(asked) != 1 || asked[0] != server+" <canControl jid='friend@b.example'><node nodeId='n1'/><node nodeId='n2'/><parameter name='P'/><parameter name='R'/><values xmlns='urn:postern:values:1'/></canControl>" {
 		t.Errorf("%v, %v", asked, err)
 	}
 	for ref, names := range map[string]map[string]bool{"n1": {"P": true, "R": false, "Q": false}, "n2": {"P": false}} {

@@ -38,6 +38,14 @@ type Ref = node.Ref
 // Types is a set of field types.
 type Types = node.Types
 
+// ValueRange is a range of numbers, and Values a set of values, that a parameter
+// may be set to.
+type (
+	ValueRange      = node.Range
+	Values          = node.Values
+	ParameterValues = node.ParameterValues
+)
+
 // AllTypes are all field types.
 const AllTypes = node.All
 

@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 
 	"mellium.im/xmpp/jid"
 
@@ -39,12 +40,20 @@ func (r Registry) get(ctx context.Context, p xmpp.Payload, reply func(exi.Cursor
 	return r.Session.Query(ctx, xmpp.Stanza{Type: xmpp.Get, To: r.Addr, Payload: p}, func(st *xmpp.Stanza) error { return reply(st.Child()) })
 }
 
-// AddRule makes a rule and returns it with its number.
+// ErrNoRanges: a service does not know rules with a range of values.
+var ErrNoRanges = errors.New("the registry does not know ranges of values; it is older than this program")
+
+// AddRule makes a rule and returns it with its number. A service that leaves
+// the range out would allow too much: the rule is taken back then, with
+// ErrNoRanges.
 func (r Registry) AddRule(ctx context.Context, rule Rule) (made Rule, err error) {
 	err = r.set(ctx, rule, func(st *xmpp.Stanza) (err error) {
 		made, err = ParseRule(st.Child())
 		return err
 	})
+	if err == nil && rule.Range != nil && made.Range == nil {
+		err = errors.Join(ErrNoRanges, r.DropRule(ctx, made.ID))
+	}
 	return made, wrap("adding the rule", err)
 }
 

@@ -76,9 +76,12 @@ type Rule struct {
 	Nodes   []Ref    // empty: all
 	Names   []string // fields or parameters; empty: all
 	Types   Types    // reading; 0: all
-	Since   time.Time
-	Until   time.Time // zero: for ever
-	Once    bool      // ends with the first answer it takes part in
+	// Range limits a rule about control to these values; nil: all values. A
+	// rule with a range says nothing about values that are no numbers.
+	Range *ValueRange
+	Since time.Time
+	Until time.Time // zero: for ever
+	Once  bool      // ends with the first answer it takes part in
 }
 
 // AppendEvents writes the rule element.
@@ -96,6 +99,9 @@ func (r Rule) AppendEvents(d *exi.Doc) {
 	}
 	appendTime(d, attrSince, r.Since)
 	appendTime(d, attrUntil, r.Until)
+	if r.Range != nil {
+		appendRange(d, *r.Range)
+	}
 	appendScope(d, r.Nodes, r.Names, r.Types)
 	d.End()
 }
@@ -142,6 +148,13 @@ func ParseRule(c exi.Cursor) (r Rule, err error) {
 	ok[5] = r.Device.String() != "" && max(len(r.ID), len(r.Subject)) <= 3*MaxText
 	if slices.Contains(ok[:], false) {
 		return r, bad("a rule needs a jid; deny and once are booleans, since and until times like 2026-01-31T12:00:00Z")
+	}
+	v, err := parseRange(c)
+	if err != nil {
+		return r, err
+	}
+	if v != (ValueRange{}) {
+		r.Range = &v
 	}
 	r.Nodes, r.Names, r.Types, err = parseScope(c)
 	return r, err

@@ -35,6 +35,14 @@ func written(t testing.TB, p xmpp.Payload) string {
 
 func disc(s string) string { return strings.Replace(s, ">", " xmlns='"+NSDiscovery+"'>", 1) }
 
+func someRange(s string) ValueRange {
+	r, err := node.ParseRange(s)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 // Each payload reads back as it was written.
 func TestPayloadsReadBack(t *testing.T) {
 	owner, thing := jid.MustParse("owner@a.example"), jid.MustParse("thing@a.example")
@@ -52,9 +60,12 @@ func TestPayloadsReadBack(t *testing.T) {
 		{Found{[]FoundThing{{ref, thing, owner, tags}}, true}, func(c exi.Cursor) (any, error) { v, err := ParseFound(c); return v, err }},
 		{Search{3, 7, []Op{{Tag: "A", Compare: NEq, Value: "x"}, {Tag: "B", Numeric: true, Compare: NRange, Min: "1.5", Max: "2", OpenMax: true}, {Tag: "C", Compare: Mask, Value: "a*b", Wildcard: "*"}}},
 			func(c exi.Cursor) (any, error) { v, err := ParseSearch(c); return v, err }},
-		{Question{false, owner, []Ref{ref}, []string{"Energy"}, node.Momentary | node.Historical, "s", "d", "u"}, func(c exi.Cursor) (any, error) { v, err := ParseQuestion(c); return v, err }},
-		{Question{true, owner, []Ref{ref, {ID: "m"}}, []string{"Output"}, 0, "s", "d", "u"}, func(c exi.Cursor) (any, error) { v, err := ParseQuestion(c); return v, err }},
-		{Answer{Question{false, owner, []Ref{ref}, []string{"Energy"}, AllTypes, "", "", ""}, true}, func(c exi.Cursor) (any, error) { v, err := ParseAnswer(c); return v, err }},
+		{Question{false, owner, []Ref{ref}, []string{"Energy"}, node.Momentary | node.Historical, "s", "d", "u", false}, func(c exi.Cursor) (any, error) { v, err := ParseQuestion(c); return v, err }},
+		{Question{true, owner, []Ref{ref, {ID: "m"}}, []string{"Output"}, 0, "s", "d", "u", true}, func(c exi.Cursor) (any, error) { v, err := ParseQuestion(c); return v, err }},
+		{Answer{Question: Question{JID: owner, Nodes: []Ref{ref}, Names: []string{"Energy"}, Types: AllTypes}, Result: true}, func(c exi.Cursor) (any, error) { v, err := ParseAnswer(c); return v, err }},
+		{Answer{Question: Question{Control: true, JID: owner, Nodes: []Ref{ref}, Names: []string{"A", "B", "C"}}, Result: true, Values: []ParameterValues{
+			{Name: "A", Values: node.Numbers(someRange("15..25"), someRange("30.5.."))}, {Name: "B", Values: Values{Limited: true, Other: true}},
+			{Name: "C"}, {Values: node.NoValue()}}}, func(c exi.Cursor) (any, error) { v, err := ParseAnswer(c); return v, err }},
 		{Friendship{owner, true, true}, func(c exi.Cursor) (any, error) { v, err := ParseFriendship(c); return v, err }},
 	} {
 		got, err := c.parse(element(t, written(t, c.p)))

@@ -45,6 +45,10 @@ type Question struct {
 	Types   Types    // reading only; 0 stands for all
 
 	ServiceToken, DeviceToken, UserToken string
+
+	// Ranges says that the asker obeys Answer.Values. Without it, a server
+	// leaves out what may be set to some values only. Part of no answer.
+	Ranges bool
 }
 
 // Answer is a provisioning server's decision: the part of the question that is
@@ -52,6 +56,9 @@ type Question struct {
 type Answer struct {
 	Question // without tokens
 	Result   bool
+	// Values are what parameters may be set to; those that are left out may be
+	// set to any value. One without a name is about all others.
+	Values []ParameterValues
 }
 
 // AppendEvents writes the canRead or canControl element.
@@ -59,18 +66,18 @@ func (q Question) AppendEvents(d *exi.Doc) { q.append(d, NameCanRead, NameCanCon
 
 // AppendEvents writes the response element.
 func (a Answer) AppendEvents(d *exi.Doc) {
-	a.append(d, NameCanReadResponse, NameCanControlResponse, &a.Result)
+	a.append(d, NameCanReadResponse, NameCanControlResponse, &a)
 }
 
-func (q *Question) append(d *exi.Doc, read, control exi.Name, result *bool) {
+func (q *Question) append(d *exi.Doc, read, control exi.Name, answer *Answer) {
 	if q.Control {
 		d.Start(control)
 	} else {
 		d.Start(read)
 	}
 	appendJID(d, q.JID)
-	if result != nil {
-		d.Attr(attrResult, exi.BoolValue(*result))
+	if answer != nil {
+		d.Attr(attrResult, exi.BoolValue(answer.Result))
 	} else {
 		optional(d, attrServiceToken, q.ServiceToken)
 		optional(d, attrDeviceToken, q.DeviceToken)
@@ -89,6 +96,13 @@ func (q *Question) append(d *exi.Doc, read, control exi.Name, result *bool) {
 	for _, n := range q.Names {
 		d.Start(name)
 		d.Attr(attrName, exi.Str(n))
+		d.End()
+	}
+	switch {
+	case answer != nil:
+		appendValues(d, answer.Values)
+	case q.Control && q.Ranges:
+		d.Start(nameValues)
 		d.End()
 	}
 	d.End()
@@ -139,7 +153,14 @@ func ParseAnswer(c exi.Cursor) (a Answer, err error) {
 		return a, bad("an answer without a result")
 	}
 	a.Result = b
-	return a, a.Question.parse(c)
+	if err := a.Question.parse(c); err != nil {
+		return a, err
+	}
+	a.Ranges = false
+	if a.Control {
+		a.Values, err = parseValues(c)
+	}
+	return a, err
 }
 
 func (q *Question) parse(c exi.Cursor) error {
@@ -161,6 +182,8 @@ func (q *Question) parse(c exi.Cursor) error {
 			return bad("too many nodes and names")
 		}
 		switch k.Name() {
+		case nameValues:
+			q.Ranges = q.Control
 		case nameNode:
 			r, ok := parseRef(k)
 			if !ok || r.ID == "" {

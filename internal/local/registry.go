@@ -41,6 +41,7 @@ type Rule struct {
 	Nodes   []NodeRef `json:"nodes,omitempty"`
 	Names   []string  `json:"names,omitempty"` // fields or parameters
 	Types   []string  `json:"types,omitempty"` // of fields
+	Range   string    `json:"range,omitempty"` // of control: 15..25, ..25 or 15..
 	Since   time.Time `json:"since,omitzero"`
 	Until   time.Time `json:"until,omitzero"`
 	Once    bool      `json:"once,omitempty"`
@@ -63,6 +64,9 @@ type Verdict struct {
 	Nodes   []NodeRef `json:"nodes,omitempty"`
 	Names   []string  `json:"names,omitempty"`
 	Types   []string  `json:"types,omitempty"`
+	// Values are what parameters may be set to, where that is not every value:
+	// 0..5, 15..25. The name * stands for those that are not named.
+	Values map[string]string `json:"values,omitempty"`
 }
 
 // Question is a request that waits for an owner's decision.

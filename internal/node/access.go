@@ -43,6 +43,15 @@ type Scope struct {
 	Fields     []string
 	Types      Types
 	Parameters []string
+	// Values limits what parameters may be set to; one without a name is
+	// about all that are not named. Those left out may be set to any value.
+	Values []ParameterValues
+}
+
+// ParameterValues are the values that a parameter may be set to.
+type ParameterValues struct {
+	Name   string
+	Values Values
 }
 
 // Everything is the Decision for an owner.
@@ -71,18 +80,45 @@ func (d Decision) Readable(r Ref, name string, t Types) Types {
 	return got
 }
 
-// Settable reports whether parameter name of node r may be set.
-func (d Decision) Settable(r Ref, name string) bool {
+// Settable reports whether parameter name of node r may be set, to some value
+// at least.
+func (d Decision) Settable(r Ref, name string) bool { return !d.Values(r, name).Empty() }
+
+// Values returns what parameter name of node r may be set to.
+func (d Decision) Values(r Ref, name string) Values {
+	got := NoValue()
 	if slices.Contains(d.Except, r) {
-		return false
+		return got
 	}
 	for i := range d.Scopes {
 		s := &d.Scopes[i]
-		if s.covers(r) && (len(s.Parameters) == 0 || slices.Contains(s.Parameters, name)) {
-			return true
+		if !s.covers(r) || len(s.Parameters) > 0 && !slices.Contains(s.Parameters, name) {
+			continue
+		}
+		v := s.values(name)
+		if !v.Limited {
+			return v
+		}
+		got = got.Union(v)
+	}
+	return got
+}
+
+// values returns what a scope says about a parameter that is in it.
+func (s *Scope) values(name string) Values { return ValuesFor(s.Values, name) }
+
+// ValuesFor looks a parameter up in a list like that of a Scope.
+func ValuesFor(list []ParameterValues, name string) Values {
+	var rest Values
+	for i := range list {
+		switch list[i].Name {
+		case name:
+			return list[i].Values
+		case "":
+			rest = list[i].Values
 		}
 	}
-	return false
+	return rest
 }
 
 // Covers reports whether anything on node r is allowed.

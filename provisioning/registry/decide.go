@@ -15,14 +15,22 @@ type decision struct {
 	provisioning.Answer
 	once    []string // rules that end with it
 	unknown bool     // no rule says anything about a part of the request
+	// blind: rules allow some values of a parameter, which the device would not
+	// understand.
+	blind bool
 }
 
 // other stands for whatever a request without a list means beside what the
 // rules name.
 const other = ""
 
-// maxCells bounds a request without lists times the rules' names.
-const maxCells = 1 << 18
+// maxCells bounds a request without lists times the rules' names, and
+// maxRangeWork the work with ranges of values: all of these once more, times the
+// square of the rules with a range.
+const (
+	maxCells     = 1 << 18
+	maxRangeWork = 1 << 24
+)
 
 // decide answers a question by rules. An answer allows all combinations of its
 // lists, and what the rules allow is not always such a rectangle: then the
@@ -48,26 +56,44 @@ func decide(rules []Rule, q provisioning.Question, tokens []string, now time.Tim
 		asked = provisioning.AllTypes
 	}
 	nodes, names := universe(q, app)
-	if len(nodes)*len(names) > maxCells {
+	ranged := withRange(app)
+	if len(nodes)*len(names) > maxCells || len(nodes)*len(names)*ranged*ranged > maxRangeWork {
 		return d
 	}
 	used := make(map[*Rule]bool)
-	cells := make([]provisioning.Types, 0, len(nodes)*len(names))
+	b := box{nodes: nodes, names: names, cells: make([]provisioning.Types, 0, len(nodes)*len(names))}
 	for _, n := range nodes {
 		for _, f := range names {
 			var t provisioning.Types
 			left := asked
+			values := provisioning.Values{Limited: true}
 			for _, rules := range who {
-				got, rest := cell(rules, n, f, asked, used)
+				var got, rest provisioning.Types
+				if ranged == 0 {
+					got, rest = cell(rules, n, f, asked, used)
+				} else {
+					var v provisioning.Values
+					v, got, rest = rangedCell(rules, n, f, used)
+					values = values.Union(v)
+				}
 				t, left = t|got, left&rest
 			}
 			d.unknown = d.unknown || left != 0
-			cells = append(cells, t)
+			if ranged > 0 {
+				if values.Limited && !q.Ranges { // it would take it for every value
+					d.blind = d.blind || t != 0
+					t = 0
+				}
+				b.values = append(b.values, values)
+			}
+			b.cells = append(b.cells, t)
 		}
 	}
-	b := box{nodes, names, cells}
 	rows, cols, types := b.best(len(q.Nodes) == 0, len(q.Names) == 0)
-	if d.Result = types != 0; !d.Result {
+	if ranged > 0 {
+		rows, cols, d.Values = b.limits(rows, cols, len(q.Nodes) == 0, len(q.Names) == 0)
+	}
+	if d.Result = types != 0 && len(rows) > 0; !d.Result {
 		return d
 	}
 	if len(rows) < len(nodes) {
@@ -159,11 +185,13 @@ func (r *Rule) covers(n provisioning.Ref, name string) bool {
 	return false
 }
 
-// box is a table of allowed types by node and name.
+// box is a table of allowed types by node and name, and of allowed values where
+// rules have ranges.
 type box struct {
-	nodes []provisioning.Ref
-	names []string
-	cells []provisioning.Types
+	nodes  []provisioning.Ref
+	names  []string
+	cells  []provisioning.Types
+	values []provisioning.Values
 }
 
 // best returns a large rectangle of allowed cells. Where a request had no

@@ -10,6 +10,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"postern/drivers"
 	"postern/exi"
 	"postern/internal/node"
 	"postern/internal/store"
@@ -98,8 +99,9 @@ func TestDevicesPermitWhatRulesSay(t *testing.T) {
 	names := []string{"A", "B"}
 	people := []string{"a@b.example", "z@b.example", "a@c.example"}
 	types := []provisioning.Types{node.Momentary, node.Peak}
+	values := someValues()
 	var ids []string
-	checked := 0
+	checked, limited := 0, 0
 	for range 300 {
 		if len(ids) > 0 && rnd.IntN(3) == 0 {
 			i := rnd.IntN(len(ids))
@@ -114,6 +116,9 @@ func TestDevicesPermitWhatRulesSay(t *testing.T) {
 				if r.Action == Read {
 					r.Types |= x
 				}
+			}
+			if r.Action == Control {
+				r.Range = randomRange(rnd)
 			}
 			ids = append(ids, l.rule(r).ID)
 		}
@@ -141,28 +146,61 @@ func TestDevicesPermitWhatRulesSay(t *testing.T) {
 				}
 				for _, n := range nodes {
 					for _, name := range names {
-						may := rulesSay(l, who, control, n, name, r.Types)
-						got := d1.Readable(n, name, r.Types) != 0
-						if control {
-							got = d1.Settable(n, name)
+						single := len(r.Nodes) == 1 && len(f) == 1 && n == r.Nodes[0] && name == f[0]
+						for _, v := range values {
+							may := rulesSay(l, who, control, n, name, r.Types, v)
+							got := d1.Readable(n, name, r.Types) != 0
+							if control {
+								set := d1.Values(n, name)
+								if got = set.Contains(v); set.Limited && !set.Empty() {
+									limited++
+								}
+							}
+							if got && !may || single && got != may {
+								t.Fatalf("%s control=%v %v %s %s: %v, the rules say %v\n%+v\n%+v", who, control, n, name, v, got, may, r, l.Rules(""))
+							}
+							checked++
 						}
-						single := len(r.Nodes) == 1 && len(f) == 1
-						if got && !may || single && n == r.Nodes[0] && name == f[0] && got != may {
-							t.Fatalf("%s control=%v %v %s: %v, the rules say %v\n%+v\n%+v", who, control, n, name, got, may, r, l.Rules(""))
-						}
-						checked++
 					}
 				}
 			}
 		}
 	}
-	if link1.asked >= link2.asked || checked < 10_000 {
-		t.Errorf("the cache saved nothing: %d and %d questions; %d values checked", link1.asked, link2.asked, checked)
+	if link1.asked >= link2.asked || checked < 100_000 || limited < 10_000 {
+		t.Errorf("the cache saved nothing: %d and %d questions; %d values checked, %d of limited parameters", link1.asked, link2.asked, checked, limited)
 	}
 }
 
+// someValues are values in, between and at the ends of random ranges, and one
+// that is no number.
+func someValues() (list []drivers.Value) {
+	for i := int64(-5); i <= 45; i += 5 {
+		list = append(list, drivers.Decimal(drivers.Num(i, -1)))
+	}
+	return append(list, drivers.Int(3), drivers.Bool(true))
+}
+
+// randomRange is often nil.
+func randomRange(rnd *rand.Rand) *provisioning.ValueRange {
+	low := rnd.Int64N(4)
+	r := provisioning.ValueRange{Min: drivers.Num(low, 0), Max: drivers.Num(low+rnd.Int64N(3), 0), HasMin: rnd.IntN(4) > 0, HasMax: rnd.IntN(4) > 0}
+	if rnd.IntN(3) == 0 {
+		return nil
+	}
+	return &r
+}
+
+// inRange says anew what a rule's range holds.
+func inRange(r *provisioning.ValueRange, v drivers.Value) bool {
+	if r == nil {
+		return true
+	}
+	n, ok := v.Number()
+	return ok && (!r.HasMin || r.Min.Float64() <= n.Float64()) && (!r.HasMax || n.Float64() <= r.Max.Float64())
+}
+
 // rulesSay reads the rules anew, without the code that decides.
-func rulesSay(l *lab, who string, control bool, n provisioning.Ref, name string, types provisioning.Types) bool {
+func rulesSay(l *lab, who string, control bool, n provisioning.Ref, name string, types provisioning.Types, v drivers.Value) bool {
 	best, bestRank := (*Rule)(nil), 9
 	rules := l.Rules("")
 	for i := range rules {
@@ -185,7 +223,7 @@ func rulesSay(l *lab, who string, control bool, n provisioning.Ref, name string,
 		for _, x := range r.Names {
 			named = named || x == name
 		}
-		if rank < 9 && about && in && named && (control || r.Types == 0 || r.Types&types != 0) && rank <= bestRank {
+		if rank < 9 && about && in && named && (!control || inRange(r.Range, v)) && (control || r.Types == 0 || r.Types&types != 0) && rank <= bestRank {
 			best, bestRank = r, rank // rules are in order: a later one wins
 		}
 	}

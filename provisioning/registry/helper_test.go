@@ -146,7 +146,7 @@ func (l *lab) give(kind xmpp.StanzaKind, typ, from, inner string) (string, error
 			ns = provisioning.NS
 		}
 	}
-	if i := strings.IndexAny(inner, " />"); i > 0 && !strings.Contains(inner, "xmlns") {
+	if i := strings.IndexAny(inner, " />"); i > 0 && !strings.Contains(inner[:strings.IndexByte(inner, '>')], "xmlns") {
 		inner = inner[:i] + " xmlns='" + ns + "'" + inner[i:]
 	}
 	st := xmpp.Stanza{Kind: kind, Type: typ, ID: "q1", From: jid.MustParse(from), To: jid.MustParse(domain)}

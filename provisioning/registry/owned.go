@@ -128,7 +128,7 @@ func (s *Server) ownsPart(owner, device string) bool {
 
 func (r *Rule) wire() provisioning.Rule {
 	return provisioning.Rule{ID: r.ID, Device: address(r.Device), Subject: r.Subject, Action: string(r.Action), Deny: r.Deny,
-		Nodes: r.Nodes, Names: r.Names, Types: r.Types, Since: r.Since, Until: r.Until, Once: r.Once}
+		Nodes: r.Nodes, Names: r.Names, Types: r.Types, Range: r.Range, Since: r.Since, Until: r.Until, Once: r.Once}
 }
 
 // ownFriends lists the people that rules of a device are about, and whether
@@ -195,7 +195,7 @@ func (s *Server) ownRule(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, er
 		return nil, err
 	}
 	r := Rule{Device: w.Device.String(), Subject: w.Subject, Action: Action(w.Action), Deny: w.Deny, Nodes: w.Nodes, Names: w.Names,
-		Types: w.Types, Since: w.Since, Until: w.Until, Once: w.Once}
+		Types: w.Types, Range: w.Range, Since: w.Since, Until: w.Until, Once: w.Once}
 	if !s.owns(st.From.Bare().String(), r.Device, r.Nodes) {
 		return nil, notFound()
 	}

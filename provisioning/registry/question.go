@@ -107,6 +107,9 @@ func (s *Server) ruled(device, token string) bool {
 func (s *Server) mayBy(ctx context.Context, st xmpp.Stanza, q provisioning.Question, tokens []string) (xmpp.Payload, error) {
 	device := st.From.Bare().String()
 	d := s.answerFor(st.From, q, tokens)
+	if !d.Result && d.blind {
+		s.log.Warn("a device does not obey ranges of values, so what rules limit to some is denied there", "device", device, "requester", q.JID.String())
+	}
 	if !d.Result && d.unknown {
 		action := Read
 		if q.Control {

@@ -32,9 +32,9 @@ const Everyone = "*"
 
 // Rule lets a subject do something with a device, or forbids it. The subject
 // is a bare JID, a domain, everyone, or the holder of a token. Of the rules
-// that say something about one node, name and type, those for a person come
-// before those for a domain, these before those for everyone, and newer ones
-// before older ones; the first decides. What no rule decides is denied.
+// that say something about one node, name and type, or value, those for a
+// person come before those for a domain, these before those for everyone, and
+// newer ones before older ones; the first decides. What no rule decides is denied.
 type Rule struct {
 	ID      string // given by AddRule
 	Device  string // bare JID
@@ -44,10 +44,13 @@ type Rule struct {
 	Nodes   []provisioning.Ref `json:",omitempty"` // patterns; empty: all
 	Names   []string           `json:",omitempty"` // fields or parameters; empty: all
 	Types   provisioning.Types `json:",omitempty"` // reading; 0: all
-	Since   time.Time          `json:",omitzero"`
-	Until   time.Time          `json:",omitzero"`  // zero: for ever
-	Once    bool               `json:",omitempty"` // ends with the first answer it takes part in
-	Number  uint64             // order of making
+	// Range: control, values that it is about; nil: all. Values that are no
+	// numbers are in no range.
+	Range  *provisioning.ValueRange `json:",omitempty"`
+	Since  time.Time                `json:",omitzero"`
+	Until  time.Time                `json:",omitzero"`  // zero: for ever
+	Once   bool                     `json:",omitempty"` // ends with the first answer it takes part in
+	Number uint64                   // order of making
 }
 
 // active reports whether the rule says something at a time.
@@ -134,6 +137,14 @@ func (r *Rule) check() error {
 		}
 	default:
 		return fmt.Errorf("%w: the action is %s, %s or %s", ErrRule, Read, Control, Friend)
+	}
+	if r.Range != nil {
+		if r.Action != Control {
+			return fmt.Errorf("%w: only control knows ranges of values", ErrRule)
+		}
+		if err := r.Range.Check(); err != nil {
+			return fmt.Errorf("%w: %w", ErrRule, err)
+		}
 	}
 	if len(r.Nodes) > maxRuleParts || len(r.Names) > maxRuleParts {
 		return fmt.Errorf("%w: at most %d nodes and names", ErrRule, maxRuleParts)

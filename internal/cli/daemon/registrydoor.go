@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,9 +51,13 @@ func (d door) rules(_ context.Context, r *local.Request) (any, error) {
 }
 
 func localRule(x registry.Rule) local.Rule {
+	values := ""
+	if x.Range != nil {
+		values = x.Range.String()
+	}
 	return local.Rule{
 		ID: x.ID, Device: x.Device, Subject: x.Subject, Action: string(x.Action), Deny: x.Deny,
-		Nodes: localRefs(x.Nodes), Names: x.Names, Types: strings.Fields(x.Types.String()), Since: x.Since, Until: x.Until, Once: x.Once,
+		Nodes: localRefs(x.Nodes), Names: x.Names, Types: strings.Fields(x.Types.String()), Range: values, Since: x.Since, Until: x.Until, Once: x.Once,
 	}
 }
 
@@ -90,9 +95,17 @@ func (d door) addRule(ctx context.Context, r *local.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var values *node.Range
+	if q.Range != "" {
+		v, err := node.ParseRange(q.Range)
+		if err != nil {
+			return nil, &local.Error{Status: local.StatusBadRequest, Text: err.Error()}
+		}
+		values = &v
+	}
 	x, err := d.svc.AddRule(ctx, registry.Rule{
 		Device: q.Device, Subject: q.Subject, Action: registry.Action(q.Action), Deny: q.Deny, Nodes: refsOf(q.Nodes),
-		Names: q.Names, Types: types, Since: q.Since, Until: q.Until, Once: q.Once,
+		Names: q.Names, Types: types, Range: values, Since: q.Since, Until: q.Until, Once: q.Once,
 	})
 	if err != nil {
 		return nil, err
@@ -133,8 +146,15 @@ func (d door) may(_ context.Context, r *local.Request) (any, error) {
 	default:
 		return nil, &local.Error{Status: local.StatusBadRequest, Text: "the action is read, control or friend"}
 	}
-	a := d.svc.May(device, provisioning.Question{Control: q.Action == string(registry.Control), JID: who.Bare(), Nodes: refsOf(q.Nodes), Names: q.Names, Types: types})
-	return local.Verdict{Allowed: a.Result, Nodes: localRefs(a.Nodes), Names: a.Names, Types: strings.Fields(a.Types.String())}, nil
+	a := d.svc.May(device, provisioning.Question{Control: q.Action == string(registry.Control), JID: who.Bare(), Nodes: refsOf(q.Nodes), Names: q.Names, Types: types, Ranges: true})
+	v := local.Verdict{Allowed: a.Result, Nodes: localRefs(a.Nodes), Names: a.Names, Types: strings.Fields(a.Types.String())}
+	for _, p := range a.Values {
+		if v.Values == nil {
+			v.Values = make(map[string]string)
+		}
+		v.Values[cmp.Or(p.Name, "*")] = p.Values.String()
+	}
+	return v, nil
 }
 
 func (d door) questions(context.Context, *local.Request) (any, error) {

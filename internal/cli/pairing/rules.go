@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,18 +30,27 @@ approve.
   postern rules add gateway@site.example friend@site.example read
   postern rules add gateway@site.example friend@site.example control --node fan \
       --name state --for 8h
+  postern rules add gateway@site.example friend@site.example control \
+      --node heating --name setpoint --range 15..25
   postern rules add gateway@site.example site.example read --deny --node meter
   postern rules test gateway@site.example friend@site.example read --node meter
+  postern rules test gateway@site.example friend@site.example control \
+      --node heating --name setpoint --value 22
 
 SCOPE, each several times for several; what is left out means all of it:
   --node N           a node; --source S: the data source of the nodes
   --name F           a field, or a parameter for control
   --type T           a field type, as in postern read
 Of add:
+  --range A..B       of control: the numbers that may be set, both included;
+                     ..B and A.. have one bound. A thing that does not obey
+                     ranges may not set the parameter at all
   --deny             forbid it
   --until T, --for D until a time (2026-03-01, 2026-03-01T12:30) or for a while
                      (8h, 30m, 14d)
   --once             for one answer only
+Of test:
+  --value V          of control: may it be set to this?
 
 test says what the thing would be told: exit code 0 for all of it, 4 for nothing
 or only a part.
@@ -59,12 +67,14 @@ type ruleOptions struct {
 	options
 	nodes, names, types        *[]string
 	source, until, lasting     string
+	values, value              string
 	deny, once                 bool
 	device                     jid.JID
 	who                        string
 	action                     string
 	ruleNodes                  []provisioning.Ref
 	ruleTypes                  provisioning.Types
+	ruleRange                  *provisioning.ValueRange
 	untilTime                  time.Time
 	scopeGiven, onlyAddOptions bool
 }
@@ -74,7 +84,7 @@ func rules(ctx context.Context, env *cli.Env, args []string) error {
 	f := cli.NewFlags("rules", rulesHelp)
 	o.add(f)
 	o.nodes, o.names, o.types = f.List("node"), f.List("name"), f.List("type")
-	for name, p := range map[string]*string{"source": &o.source, "until": &o.until, "for": &o.lasting} {
+	for name, p := range map[string]*string{"source": &o.source, "until": &o.until, "for": &o.lasting, "range": &o.values, "value": &o.value} {
 		f.StringVar(p, name, "", "")
 	}
 	f.BoolVar(&o.deny, "deny", false, "")
@@ -91,7 +101,10 @@ func rules(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	if verb != "add" && o.onlyAddOptions {
-		return cli.Usagef("--deny, --once, --until and --for go with rules add")
+		return cli.Usagef("--range, --deny, --once, --until and --for go with rules add")
+	}
+	if verb != "test" && o.value != "" {
+		return cli.Usagef("--value goes with rules test; rules add takes a --range")
 	}
 	if (verb == "list" || verb == "remove") && o.scopeGiven {
 		return cli.Usagef("--node, --name, --type and --source go with rules add and rules test")
@@ -110,7 +123,7 @@ func rules(ctx context.Context, env *cli.Env, args []string) error {
 // scope reads what a rule is about.
 func (o *ruleOptions) scope(now time.Time) error {
 	o.scopeGiven = len(*o.nodes)+len(*o.names)+len(*o.types) > 0 || o.source != ""
-	o.onlyAddOptions = o.deny || o.once || o.until != "" || o.lasting != ""
+	o.onlyAddOptions = o.deny || o.once || o.until != "" || o.lasting != "" || o.values != ""
 	if o.source != "" && len(*o.nodes) == 0 {
 		return cli.Usagef("--source needs --node")
 	}
@@ -125,6 +138,13 @@ func (o *ruleOptions) scope(now time.Time) error {
 			}
 			o.ruleTypes |= t
 		}
+	}
+	if o.values != "" {
+		r, err := node.ParseRange(o.values)
+		if err != nil {
+			return cli.Usagef("--range: %v", err)
+		}
+		o.ruleRange = &r
 	}
 	switch {
 	case o.until != "" && o.lasting != "":
@@ -192,6 +212,12 @@ func (o *ruleOptions) parties(rest []string) (err error) {
 	default:
 		return cli.Usagef("%q is not read, control or friend", o.action)
 	}
+	if o.action != provisioning.ActionControl && (o.values != "" || o.value != "") {
+		return cli.Usagef("only control knows --range and --value")
+	}
+	if o.value != "" && len(*o.names) == 0 {
+		return cli.Usagef("--value of which parameter? give its --name")
+	}
 	if o.action == provisioning.ActionFriend && o.scopeGiven {
 		return cli.Usagef("a friend is one of the whole thing; leave --node and --name out")
 	}
@@ -231,85 +257,13 @@ func (o *ruleOptions) list(ctx context.Context, env *cli.Env, rest []string) err
 	}
 	rows := [][]string{{"NUMBER", "THING", "WHO", "MAY", "WHAT", "UNTIL"}}
 	for _, r := range all.Rules {
-		scope := scopeText(r.Nodes, r.Names, r.Types)
+		scope := ruleText(r)
 		if r.Action == provisioning.ActionFriend {
 			scope = "-"
 		}
 		rows = append(rows, []string{r.ID, r.Device.String(), r.Subject, verbText(r), scope, untilText(r)})
 	}
 	return env.Table(env.Stdout, rows)
-}
-
-func verbText(r provisioning.Rule) string {
-	what := r.Action
-	if what == provisioning.ActionFriend {
-		what = "be a friend"
-	}
-	if r.Deny {
-		return "not " + what
-	}
-	return what
-}
-
-// scopeText says what a rule is about.
-func scopeText(nodes []provisioning.Ref, names []string, t provisioning.Types) string {
-	var parts []string
-	if t != 0 && t != provisioning.AllTypes {
-		parts = append(parts, t.String())
-	}
-	parts = append(parts, strings.Join(names, ", "))
-	var ids []string
-	for _, n := range nodes {
-		ids = append(ids, n.String())
-	}
-	if len(ids) > 0 {
-		parts = append(parts, "on "+strings.Join(ids, ", "))
-	}
-	parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
-	if len(parts) == 0 {
-		return "everything"
-	}
-	return strings.Join(parts, " ")
-}
-
-func untilText(r provisioning.Rule) string {
-	if r.Once {
-		return "once, or " + when(r.Until)
-	}
-	return when(r.Until)
-}
-
-type jsonNode struct {
-	Node   string `json:"node"`
-	Source string `json:"source,omitempty"`
-	Cache  string `json:"cacheType,omitempty"`
-}
-
-type jsonRule struct {
-	ID      string     `json:"number"`
-	Thing   string     `json:"thing"`
-	Subject string     `json:"who"`
-	Action  string     `json:"action"`
-	Deny    bool       `json:"deny"`
-	Nodes   []jsonNode `json:"nodes"` // empty: all
-	Names   []string   `json:"names"` // empty: all
-	Types   []string   `json:"types"` // empty: all
-	Since   string     `json:"since,omitempty"`
-	Until   string     `json:"until,omitempty"`
-	Once    bool       `json:"once"`
-}
-
-func nodesJSON(nodes []provisioning.Ref) []jsonNode {
-	out := []jsonNode{}
-	for _, n := range nodes {
-		out = append(out, jsonNode{n.ID, n.Source, n.Cache})
-	}
-	return out
-}
-
-func ruleJSON(r provisioning.Rule) jsonRule {
-	return jsonRule{r.ID, r.Device.String(), r.Subject, r.Action, r.Deny, nodesJSON(r.Nodes), append([]string{}, r.Names...),
-		append([]string{}, strings.Fields(r.Types.String())...), jsonTime(r.Since), jsonTime(r.Until), r.Once}
 }
 
 func (o *ruleOptions) addRule(ctx context.Context, env *cli.Env, rest []string) error {
@@ -322,7 +276,7 @@ func (o *ruleOptions) addRule(ctx context.Context, env *cli.Env, rest []string) 
 	}
 	defer d.op.Close()
 	r, err := d.AddRule(d.ctx, provisioning.Rule{Device: o.device, Subject: o.who, Action: o.action, Deny: o.deny, Nodes: o.ruleNodes,
-		Names: *o.names, Types: o.ruleTypes, Until: o.untilTime, Once: o.once})
+		Names: *o.names, Types: o.ruleTypes, Range: o.ruleRange, Until: o.untilTime, Once: o.once})
 	if err != nil {
 		return d.refused(err, o.device.String())
 	}
@@ -334,31 +288,6 @@ func (o *ruleOptions) addRule(ctx context.Context, env *cli.Env, rest []string) 
 	}
 	_, err = fmt.Fprintf(env.Stdout, "Rule %s: %s\n", r.ID, cli.Clean(sentence(r)))
 	return err
-}
-
-// sentence says a rule in words.
-func sentence(r provisioning.Rule) string {
-	who := r.Subject
-	switch {
-	case who == provisioning.Everyone:
-		who = "everyone"
-	case !strings.Contains(who, "@"):
-		who = "everybody of " + who
-	}
-	s := who + " may " + verbText(r)
-	if r.Action == provisioning.ActionFriend {
-		s += " of"
-	} else {
-		s += " " + scopeText(r.Nodes, r.Names, r.Types) + " of"
-	}
-	s += " " + r.Device.String()
-	switch {
-	case r.Once:
-		s += ", once"
-	case !r.Until.IsZero():
-		s += ", until " + when(r.Until)
-	}
-	return s
 }
 
 func (o *ruleOptions) remove(ctx context.Context, env *cli.Env, rest []string) error {
@@ -385,58 +314,4 @@ func (o *ruleOptions) remove(ctx context.Context, env *cli.Env, rest []string) e
 		return cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "removed": rest})
 	}
 	return nil
-}
-
-func (o *ruleOptions) test(ctx context.Context, env *cli.Env, rest []string) error {
-	if err := o.parties(rest); err != nil {
-		return err
-	}
-	who, err := jid.Parse(o.who)
-	if err != nil || who.Localpart() == "" {
-		return cli.Usagef("test is about one person: %q is no address like friend@site.example", o.who)
-	}
-	d, err := o.open(ctx, env, provisioning.NSOwner, jid.JID{})
-	if err != nil {
-		return err
-	}
-	defer d.op.Close()
-	var a provisioning.Answer
-	if o.action == provisioning.ActionFriend {
-		a.Result, err = d.MayBeFriend(d.ctx, o.device, who)
-	} else {
-		a, err = d.May(d.ctx, o.device, provisioning.Question{Control: o.action == provisioning.ActionControl, JID: who,
-			Nodes: o.ruleNodes, Names: *o.names, Types: o.ruleTypes})
-	}
-	if err != nil {
-		return d.refused(err, o.device.String())
-	}
-	return o.verdict(env, a)
-}
-
-// verdict prints what a test came to.
-func (o *ruleOptions) verdict(env *cli.Env, a provisioning.Answer) error {
-	part := a.Result && (len(a.Nodes)+len(a.Names) > 0 && (len(a.Nodes) < len(o.ruleNodes) || len(a.Names) < len(*o.names) ||
-		len(o.ruleNodes) == 0 && len(a.Nodes) > 0 || len(*o.names) == 0 && len(a.Names) > 0) ||
-		a.Types != 0 && a.Types != provisioning.AllTypes && a.Types != o.ruleTypes)
-	word := map[bool]string{true: "yes", false: "no"}[a.Result]
-	if part {
-		word = "in part"
-	}
-	if o.json {
-		if err := cli.WriteJSON(env.Stdout, map[string]any{"version": 1, "answer": word, "nodes": nodesJSON(a.Nodes),
-			"names": append([]string{}, a.Names...), "types": append([]string{}, strings.Fields(a.Types.String())...)}); err != nil {
-			return err
-		}
-	} else if part {
-		fmt.Fprintf(env.Stdout, "in part: %s\n", cli.Clean(scopeText(a.Nodes, a.Names, a.Types)))
-	} else {
-		fmt.Fprintln(env.Stdout, word)
-	}
-	if word == "yes" {
-		return nil
-	}
-	if o.json {
-		return cli.Fail(cli.ExitDenied, "", errors.New("not all of it is allowed"))
-	}
-	return cli.Fail(cli.ExitDenied, "postern rules add allows more", errors.New("not all of it is allowed"))
 }
