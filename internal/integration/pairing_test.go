@@ -18,20 +18,23 @@ import (
 
 // A technician's way with a new board, by commands alone: the code it shows,
 // the claim, rights for a friend, hand-over, giving up, and a new beginning.
-// Once inside the hub, and with postern registry as a component of Prosody.
+// Once inside the hub, and with postern registry as a component of Prosody and
+// of ejabberd.
 func TestPairingByCommands(t *testing.T) {
 	t.Parallel()
 	t.Run("hub", func(t *testing.T) {
 		t.Parallel()
 		pairingWalk(t, startHub(t))
 	})
-	t.Run("prosody", func(t *testing.T) {
-		t.Parallel()
-		domain := "things.prosody.example"
-		s := peertest.ProsodyWith(t, peertest.Options{Components: []string{domain}})
-		startRegistry(t, s, domain)
-		pairingWalk(t, s)
-	})
+	for name, start := range map[string]func(testing.TB, peertest.Options) *peertest.Server{"prosody": peertest.ProsodyWith, "ejabberd": peertest.EjabberdWith} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			domain := "things." + name + ".example"
+			s := start(t, peertest.Options{Components: []string{domain}})
+			startRegistry(t, s, domain)
+			pairingWalk(t, s)
+		})
+	}
 }
 
 // startHub runs postern hub with the accounts of the real servers.
@@ -82,7 +85,10 @@ type walk struct {
 
 func pairingWalk(t *testing.T, s *peertest.Server) {
 	w := &walk{t: t, account: s.JID("gateway")}
-	w.gw = startGateway(t, s, gatewayOptions{access: "{ask: keep}", password: "pw-gateway", more: `provisioning:
+	w.gw = startGateway(t, s, gatewayOptions{access: "{ask: keep}", password: "pw-gateway", nodes: simNodes + `  - {id: heating, kind: modbus, bus: field, simulate: true, registers: [{name: setpoint, address: 15, scale: "0.1", unit: °C, writable: true, min: "5", max: "30"}]}
+`, buses: `
+  field: {type: modbus, serial: {port: /dev/ttyS9}}
+`, more: `provisioning:
   use: true
   tags: {SN: "4711", MAN: maker.example, MODEL: GW-1, V: 1.0}
 `})
@@ -168,9 +174,31 @@ func (w *walk) allows(s *peertest.Server) {
 	w.expect(w.friend, 0, "applied", "set", w.account, "pump", "state:boolean=on")
 	w.expect(w.friend, 4, "nothing was set", "set", w.account, "pump", "state:boolean=off")
 	w.expect(w.owner, 0, "may not control", "deny", w.question("control"))
+	w.ranges(friend)
 	w.expect(w.owner, 0, "no friend of", "friends", "remove", w.account, friend)
 	w.expect(w.friend, 4, "", "read", w.account, "--node", "climate", "--timeout", "5s")
 	w.expect(w.friend, 1, "not yours", "rules", "list", w.account)
+}
+
+// ranges lets the friend set a number within bounds.
+func (w *walk) ranges(friend string) {
+	scope := []string{"--node", "heating", "--name", "setpoint"}
+	with := func(first []string, more ...string) []string { return append(append(first, scope...), more...) }
+	w.expect(w.owner, 0, "may control setpoint on heating of "+w.account+", from 15 to 25", with([]string{"rules", "add", w.account, friend, "control"}, "--range", "15..25")...)
+	w.expect(w.owner, 0, "setpoint on heating, from 15 to 25", "rules")
+	w.expect(w.owner, 0, "yes", with([]string{"rules", "test", w.account, friend, "control"}, "--value", "22")...)
+	w.expect(w.owner, 4, "no: only setpoint from 15 to 25", with([]string{"rules", "test", w.account, friend, "control"}, "--value", "25.5")...)
+	w.expect(w.owner, 4, "setpoint from 15 to 25", with([]string{"rules", "test", w.account, friend, "control"})...)
+	w.expect(w.friend, 0, "applied", "set", w.account, "heating", "setpoint:double=25")
+	w.expect(w.friend, 4, "15..25", "set", w.account, "heating", "setpoint:double=25.5")
+	if v := w.gw.value("heating", "setpoint"); !strings.HasPrefix(v, "25") || strings.HasPrefix(v, "25.5") {
+		w.t.Errorf("the setpoint is %s", v)
+	}
+	r := w.expect(w.friend, 0, "setpoint", "form", w.account, "heating", "--json")
+	if !strings.Contains(r.out, `"15`) || !strings.Contains(r.out, `"25`) {
+		w.t.Errorf("the form does not show the range:\n%s", r.out)
+	}
+	w.expect(w.owner, 0, "applied", "set", w.account, "heating", "setpoint:double=29")
 }
 
 // question waits for an open question about an action and returns how to name
