@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"postern/drivers"
@@ -19,14 +18,11 @@ import (
 
 // Device is one instrument. It is safe for concurrent use.
 type Device struct {
+	*serial.Front
 	cfg    Config
 	fields []field
-	conn   serial.Conn
+	conn   serial.Conn // this and lines are used in Front.Do
 	lines  *serial.Lines
-
-	turn chan struct{} // holds one token: the right to use conn and lines
-	mu   sync.Mutex
-	done bool
 }
 
 // Open returns the instrument. It owns conn from then on, also when Open fails.
@@ -36,7 +32,7 @@ func Open(ctx context.Context, conn serial.Conn, cfg Config) (*Device, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("ascii: %w", err)
 	}
-	return &Device{cfg: cfg, fields: fields, conn: conn, lines: serial.NewLines(conn, cfg.End), turn: make(chan struct{}, 1)}, nil
+	return &Device{serial.NewFront("ascii", conn), cfg, fields, conn, serial.NewLines(conn, cfg.End)}, nil
 }
 
 // Channels implements drivers.Describer.
@@ -54,29 +50,23 @@ func (d *Device) Channels() []drivers.Channel {
 	return cs
 }
 
-func (d *Device) closed() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.done
-}
-
 // Read implements drivers.Device: it sends the request, if there is one, and
 // reads lines until each field was in one of them. Fields that did not come in
 // time have drivers.ErrTimeout; when none came, the device has.
 func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-ctx.Done():
-		return dst, context.Cause(ctx)
-	}
-	if d.closed() {
-		return dst, fmt.Errorf("ascii: %w", drivers.ErrClosed)
-	}
-	defer serial.Interrupt(ctx, d.conn)()
-	if err := d.ask(); err != nil {
-		return dst, fmt.Errorf("ascii: %w", err)
-	}
+	err := d.Do(ctx, func() error {
+		if err := d.ask(); err != nil {
+			return err
+		}
+		samples, err := d.listen(ctx)
+		dst = append(dst, samples...)
+		return err
+	})
+	return dst, err
+}
+
+// listen returns a sample for each field, or none and an error.
+func (d *Device) listen(ctx context.Context) ([]drivers.Sample, error) {
 	samples := make([]drivers.Sample, len(d.fields))
 	missing, damaged := len(d.fields), error(nil)
 	for deadline := time.Now().Add(d.cfg.Timeout); missing > 0; {
@@ -84,33 +74,47 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
-		if err != nil {
-			return dst, fmt.Errorf("ascii: %w", err)
-		}
-		if d.cfg.Checksum == "nmea" {
-			if line, err = serial.CheckNMEA(line); err != nil {
+		if err == nil {
+			var n int
+			n, err = d.cfg.take(line, d.fields, samples)
+			missing -= n
+			if err != nil {
 				damaged = err
 				continue
 			}
 		}
-		for i, f := range d.fields {
-			if samples[i].Channel == "" && f.take(line, &samples[i]) {
-				missing--
-			}
+		if err != nil {
+			return nil, err
 		}
 	}
 	if missing == len(d.fields) {
 		if damaged != nil {
-			return dst, fmt.Errorf("ascii: %w", damaged)
+			return nil, damaged
 		}
-		return dst, fmt.Errorf("ascii: no line with a value within %v: %w", d.cfg.Timeout, drivers.ErrTimeout)
+		return nil, fmt.Errorf("no line with a value within %v: %w", d.cfg.Timeout, drivers.ErrTimeout)
 	}
 	for i, f := range d.fields {
 		if samples[i].Channel == "" {
 			samples[i] = drivers.Sample{Channel: f.Name, Time: time.Now(), Err: fmt.Errorf("ascii: no line with %s: %w", f.Name, drivers.ErrTimeout)}
 		}
 	}
-	return append(dst, samples...), nil
+	return samples, nil
+}
+
+// take fills the samples of the fields that a line has and that were not in an
+// earlier one, and returns how many. An error is of a damaged line.
+func (c Config) take(line string, fields []field, samples []drivers.Sample) (n int, err error) {
+	if c.Checksum == "nmea" {
+		if line, err = serial.CheckNMEA(line); err != nil {
+			return 0, err
+		}
+	}
+	for i, f := range fields {
+		if samples[i].Channel == "" && f.take(line, &samples[i]) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // ask forgets what came before and sends the request. Without a request the
@@ -159,18 +163,6 @@ func (f field) value(text string) (drivers.Value, error) {
 		n, err = n.Mul(f.scale)
 	}
 	return drivers.Decimal(n), err
-}
-
-// Close implements drivers.Device.
-func (d *Device) Close() error {
-	d.mu.Lock()
-	done := d.done
-	d.done = true
-	d.mu.Unlock()
-	if done {
-		return nil
-	}
-	return d.conn.Close()
 }
 
 var (

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/serial"
 )
 
@@ -49,27 +48,6 @@ func newScale(t *testing.T, says string) (*scale, serial.Conn) {
 }
 
 const answer = "ST,GS,   12.340kg\r\nSTATUS OK\r\nF=1F\r\n"
-
-func TestDevice(t *testing.T) {
-	var s *scale
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		var c serial.Conn
-		s, c = newScale(t, answer)
-		d, err := Open(t.Context(), c, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{
-		Break: func(broken bool) {
-			s.says.Store(answer)
-			if broken {
-				s.says.Store("garbage\r\n")
-			}
-		},
-		Slow: func() { s.says.Store("") },
-	})
-}
 
 func TestValues(t *testing.T) {
 	s, c := newScale(t, answer)

@@ -2,62 +2,52 @@ package hwmon
 
 import (
 	"errors"
-	"io/fs"
-	"sync"
 	"testing"
 	"testing/fstest"
 
 	"postern/drivers"
 	"postern/drivers/drivertest"
+	"postern/drivers/sysfs"
 )
 
 func chip() fstest.MapFS {
 	f := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 	return fstest.MapFS{
-		class + "/hwmon0/name":             f("other\n"),
-		class + "/hwmon3/name":             f("board\n"),
-		class + "/hwmon3/temp1_input":      f("45277\n"),
-		class + "/hwmon3/temp1_label":      f("CPU Core\n"),
-		class + "/hwmon3/temp2_input":      f("-500\n"),
-		class + "/hwmon3/in0_input":        f("5104\n"),
-		class + "/hwmon3/in0_lcrit_alarm":  f("1\n"),
-		class + "/hwmon3/power1_input":     f("1250000\n"),
-		class + "/hwmon3/humidity1_input":  f("45012\n"),
-		class + "/hwmon3/fan1_input":       f("1200\n"),
-		class + "/hwmon3/temp1_max":        f("90000\n"),
-		class + "/hwmon3/device/something": f("x"),
+		class.Dir + "/hwmon0/name":             f("other\n"),
+		class.Dir + "/hwmon3/name":             f("board\n"),
+		class.Dir + "/hwmon3/temp1_input":      f("45277\n"),
+		class.Dir + "/hwmon3/temp1_label":      f("CPU Core\n"),
+		class.Dir + "/hwmon3/temp2_input":      f("-500\n"),
+		class.Dir + "/hwmon3/in0_input":        f("5104\n"),
+		class.Dir + "/hwmon3/in0_lcrit_alarm":  f("1\n"),
+		class.Dir + "/hwmon3/power1_input":     f("1250000\n"),
+		class.Dir + "/hwmon3/humidity1_input":  f("45012\n"),
+		class.Dir + "/hwmon3/fan1_input":       f("1200\n"),
+		class.Dir + "/hwmon3/temp1_max":        f("90000\n"),
+		class.Dir + "/hwmon3/device/something": f("x"),
 	}
 }
 
-// swap is a file system whose content can be taken away.
-type swap struct {
-	mu sync.Mutex
-	fs fs.FS
-}
-
-func (s *swap) set(f fs.FS) { s.mu.Lock(); defer s.mu.Unlock(); s.fs = f }
-
-func (s *swap) Open(name string) (fs.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fs.Open(name)
-}
-
 func TestDevice(t *testing.T) {
-	root := &swap{}
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		root.set(chip())
-		d, err := Open(t.Context(), root, Config{Chip: "board"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{Break: func(broken bool) {
-		root.set(chip())
-		if broken {
-			root.set(fstest.MapFS{})
-		}
-	}})
+	for name, fault := range map[string]sysfs.Fault{"unbound": sysfs.Unbound, "dead": sysfs.Dead, "late": sysfs.Late, "noise": sysfs.Noise} {
+		t.Run(name, func(t *testing.T) {
+			var sim *sysfs.Sim
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				cfg := Config{Chip: "board"}
+				sim = Simulate(cfg).(*sysfs.Sim)
+				d, err := Open(t.Context(), sim, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{Break: func(broken bool) {
+				sim.SetFault(sysfs.Healthy)
+				if broken {
+					sim.SetFault(fault)
+				}
+			}})
+		})
+	}
 }
 
 func TestValues(t *testing.T) {
@@ -90,8 +80,8 @@ func TestFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root[class+"/hwmon3/fan1_input"].Data = []byte("fast")
-	delete(root, class+"/hwmon3/in0_input")
+	root[class.Dir+"/hwmon3/fan1_input"].Data = []byte("fast")
+	delete(root, class.Dir+"/hwmon3/in0_input")
 	got, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

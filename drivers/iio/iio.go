@@ -6,18 +6,14 @@ package iio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"path"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"postern/drivers"
+	"postern/drivers/sysfs"
 )
 
 // Config is the configuration of one IIO device.
@@ -25,7 +21,7 @@ type Config struct {
 	Device string `yaml:"device" doc:"name of the device as in /sys/bus/iio/devices/iio:deviceN/name" example:"bme280"`
 }
 
-const bus = "sys/bus/iio/devices"
+var class = sysfs.Class{Driver: "iio", Dir: "sys/bus/iio/devices", Prefix: "iio:device", Sensors: sensors}
 
 // quantity is what channels of one type mean: the kernel's unit of
 // (raw + offset) × scale, brought to the unit that people use by a power of
@@ -59,76 +55,57 @@ var (
 	nameLike  = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-// sensor is one channel: the file of its value, and those of what to do with it.
-type sensor struct {
+// source is the file of a value, and those of what to do with it.
+type source struct {
 	file          string
 	scale, offset []string // the first of these that exists counts
 	input         bool     // the file holds the result already
 	shift         int
-	channel       drivers.Channel
-}
-
-// Device is one IIO device. It is safe for concurrent use.
-type Device struct {
-	root    fs.FS
-	cfg     Config
-	sensors []sensor
-	closed  atomic.Bool
 }
 
 // Open finds the device below root, the file system's root. Its channels are
 // those that it has now.
-func Open(ctx context.Context, root fs.FS, cfg Config) (*Device, error) {
-	d := &Device{root: root, cfg: cfg}
-	dir, err := d.dir()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := fs.ReadDir(root, dir)
-	if err != nil {
-		return nil, fmt.Errorf("iio: %s: %w", cfg.Device, err)
-	}
-	for _, e := range entries {
-		if m := valueFile.FindStringSubmatch(e.Name()); m != nil {
-			d.add(m)
-		}
-	}
-	if len(d.sensors) == 0 {
-		return nil, fmt.Errorf("iio: device %s has nothing to read: %w", cfg.Device, drivers.ErrGone)
-	}
-	sort.Slice(d.sensors, func(i, j int) bool { return d.sensors[i].channel.Name < d.sensors[j].channel.Name })
-	return d, nil
+func Open(ctx context.Context, root fs.FS, cfg Config) (*sysfs.Device, error) {
+	return class.Open(root, cfg.Device)
 }
 
-// dir finds the device by its name; its number changes from boot to boot.
-func (d *Device) dir() (string, error) {
-	entries, err := fs.ReadDir(d.root, bus)
-	if err != nil {
-		return "", fmt.Errorf("iio: the kernel offers no devices: %w: %w", err, drivers.ErrGone)
-	}
-	var have []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "iio:device") {
+// Simulate returns a file system with a device of the configured name that
+// measures temperature, humidity, air pressure, light and two voltages.
+func Simulate(cfg Config) fs.FS {
+	return class.NewSim(cfg.Device, map[string]sysfs.Value{
+		"in_temp_input":             {Drift: drivers.Drift{Base: 21500, Amplitude: 1500, Period: 20 * time.Minute}},
+		"in_humidityrelative_input": {Drift: drivers.Drift{Base: 45000, Amplitude: 4000, Period: 30 * time.Minute}},
+		"in_pressure_input":         {Drift: drivers.Drift{Base: 101.3, Amplitude: 0.6, Period: 3 * time.Hour}, Decimals: 6},
+		"in_illuminance_input":      {Drift: drivers.Drift{Base: 320, Amplitude: 200, Period: 15 * time.Minute}},
+		"in_voltage0_raw":           {Drift: drivers.Drift{Base: 13200, Amplitude: 2400, Period: 2 * time.Minute}},
+		"in_voltage1_raw":           {Drift: drivers.Drift{Base: 7200, Amplitude: 800, Period: 5 * time.Minute}},
+		"in_voltage_scale":          {Drift: drivers.Drift{Base: 0.125}, Decimals: 9},
+	})
+}
+
+// sensors takes the files in_TYPE[INDEX][_MODIFIER]_raw or _input. A channel
+// that has both is read by input.
+func sensors(dir sysfs.Dir) ([]sysfs.Sensor, error) {
+	files, err := dir.Files()
+	var out []sysfs.Sensor
+	for _, f := range files {
+		m := valueFile.FindStringSubmatch(f)
+		if m == nil || quantities[m[1]].name == "" {
 			continue
 		}
-		dir := path.Join(bus, e.Name())
-		name, _ := fs.ReadFile(d.root, path.Join(dir, "name"))
-		n := strings.TrimSpace(string(name))
-		if n == d.cfg.Device {
-			return dir, nil
+		s := sensor(m)
+		switch i := slices.IndexFunc(out, func(x sysfs.Sensor) bool { return x.Channel.Name == s.Channel.Name }); {
+		case i < 0:
+			out = append(out, s)
+		case m[4] == "input":
+			out[i] = s
 		}
-		have = append(have, n)
 	}
-	return "", fmt.Errorf("iio: no device %q; there are %q: %w", d.cfg.Device, have, drivers.ErrGone)
+	return out, err
 }
 
-// add takes in_TYPE[INDEX][_MODIFIER]_raw or _input. A channel that has both
-// is read by input.
-func (d *Device) add(m []string) {
-	q, ok := quantities[m[1]]
-	if !ok {
-		return
-	}
+func sensor(m []string) sysfs.Sensor {
+	q := quantities[m[1]]
 	one := "in_" + m[1] + m[2]
 	if m[3] != "" {
 		one += "_" + m[3]
@@ -140,68 +117,33 @@ func (d *Device) add(m []string) {
 			name += "-" + strings.Trim(nameLike.ReplaceAllString(part, "-"), "-")
 		}
 	}
-	s := sensor{
+	from := source{
 		file: m[0], input: m[4] == "input", shift: q.shift,
 		scale: []string{one + "_scale", all + "_scale"}, offset: []string{one + "_offset", all + "_offset"},
-		channel: drivers.Channel{Name: name, Kind: drivers.KindNumber, Unit: q.unit, Doc: q.doc},
 	}
-	i := slices.IndexFunc(d.sensors, func(x sensor) bool { return x.channel.Name == name })
-	switch {
-	case i < 0:
-		d.sensors = append(d.sensors, s)
-	case s.input:
-		d.sensors[i] = s
+	return sysfs.Sensor{
+		Channel: drivers.Channel{Name: name, Kind: drivers.KindNumber, Unit: q.unit, Doc: q.doc}, File: m[0],
+		Read: func(dir sysfs.Dir) (drivers.Value, error) {
+			n, err := from.number(dir)
+			return drivers.Decimal(n), err
+		},
 	}
 }
 
-// Channels implements drivers.Describer.
-func (d *Device) Channels() []drivers.Channel {
-	cs := make([]drivers.Channel, len(d.sensors))
-	for i, s := range d.sensors {
-		cs[i] = s.channel
-	}
-	return cs
-}
-
-// Read implements drivers.Device.
-func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
-	start := len(dst)
-	dir, err := d.dir() // its number changes when the driver is bound anew
-	if err != nil {
-		return dst, err
-	}
-	for _, s := range d.sensors {
-		switch {
-		case ctx.Err() != nil:
-			return dst[:start], context.Cause(ctx)
-		case d.closed.Load():
-			return dst[:start], fmt.Errorf("iio: %w", drivers.ErrClosed)
-		}
-		n, err := d.value(dir, s)
-		sample := drivers.Sample{Channel: s.channel.Name, Value: drivers.Decimal(n), Unit: s.channel.Unit, Time: time.Now()}
-		if err != nil {
-			sample.Value, sample.Unit = drivers.Value{}, ""
-			sample.Err = fmt.Errorf("iio: %s %s: %w", d.cfg.Device, s.file, err)
-		}
-		dst = append(dst, sample)
-	}
-	return dst, nil
-}
-
-func (d *Device) value(dir string, s sensor) (drivers.Number, error) {
-	n, err := d.number(path.Join(dir, s.file))
+func (s source) number(dir sysfs.Dir) (drivers.Number, error) {
+	n, err := number(dir, s.file)
 	if err != nil {
 		return n, err
 	}
 	if !s.input {
-		if offset, ok, err := d.first(dir, s.offset); err != nil {
+		if offset, ok, err := first(dir, s.offset); err != nil {
 			return n, err
 		} else if ok {
 			if n, err = n.Add(offset); err != nil {
 				return n, err
 			}
 		}
-		if scale, ok, err := d.first(dir, s.scale); err != nil {
+		if scale, ok, err := first(dir, s.scale); err != nil {
 			return n, err
 		} else if ok {
 			if n, err = n.Mul(scale); err != nil {
@@ -217,9 +159,9 @@ func (d *Device) value(dir string, s sensor) (drivers.Number, error) {
 }
 
 // first reads the first file that exists.
-func (d *Device) first(dir string, files []string) (n drivers.Number, ok bool, err error) {
+func first(dir sysfs.Dir, files []string) (n drivers.Number, ok bool, err error) {
 	for _, f := range files {
-		n, err = d.number(path.Join(dir, f))
+		n, err = number(dir, f)
 		if !errors.Is(err, drivers.ErrGone) {
 			return n, err == nil, err
 		}
@@ -229,33 +171,10 @@ func (d *Device) first(dir string, files []string) (n drivers.Number, ok bool, e
 
 // number reads a number and drops the zeros behind its decimals, of which the
 // kernel writes nine.
-func (d *Device) number(name string) (drivers.Number, error) {
-	b, err := fs.ReadFile(d.root, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
-		return drivers.Number{}, fmt.Errorf("%w: %w", err, drivers.ErrGone)
-	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EBUSY):
-		return drivers.Number{}, fmt.Errorf("%w: %w", err, drivers.ErrTimeout)
-	case err != nil:
-		return drivers.Number{}, fmt.Errorf("%w: %w", err, drivers.ErrProtocol)
-	}
-	n, err := drivers.ParseNumber(string(b))
-	if err != nil {
-		return n, fmt.Errorf("%w: %w", err, drivers.ErrProtocol)
-	}
+func number(dir sysfs.Dir, file string) (drivers.Number, error) {
+	n, err := dir.Number(file)
 	for n.Exp < 0 && n.Mant%10 == 0 {
 		n.Mant, n.Exp = n.Mant/10, n.Exp+1
 	}
-	return n, nil
+	return n, err
 }
-
-// Close implements drivers.Device.
-func (d *Device) Close() error {
-	d.closed.Store(true)
-	return nil
-}
-
-var (
-	_ drivers.Device    = (*Device)(nil)
-	_ drivers.Describer = (*Device)(nil)
-)

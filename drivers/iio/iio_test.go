@@ -2,20 +2,19 @@ package iio
 
 import (
 	"errors"
-	"io/fs"
-	"sync"
 	"testing"
 	"testing/fstest"
 
 	"postern/drivers"
 	"postern/drivers/drivertest"
+	"postern/drivers/sysfs"
 )
 
 func device() fstest.MapFS {
 	f := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
-	const dir = bus + "/iio:device1/"
+	dir := class.Dir + "/iio:device1/"
 	return fstest.MapFS{
-		bus + "/iio:device0/name":                       f("other\n"),
+		class.Dir + "/iio:device0/name":                 f("other\n"),
 		dir + "name":                                    f("combo\n"),
 		dir + "in_temp_input":                           f("21530\n"),
 		dir + "in_pressure_input":                       f("101.325000000\n"),
@@ -34,34 +33,26 @@ func device() fstest.MapFS {
 	}
 }
 
-type swap struct {
-	mu sync.Mutex
-	fs fs.FS
-}
-
-func (s *swap) set(f fs.FS) { s.mu.Lock(); defer s.mu.Unlock(); s.fs = f }
-
-func (s *swap) Open(name string) (fs.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fs.Open(name)
-}
-
 func TestDevice(t *testing.T) {
-	root := &swap{}
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		root.set(device())
-		d, err := Open(t.Context(), root, Config{Device: "combo"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{Break: func(broken bool) {
-		root.set(device())
-		if broken {
-			root.set(fstest.MapFS{})
-		}
-	}})
+	for name, fault := range map[string]sysfs.Fault{"unbound": sysfs.Unbound, "dead": sysfs.Dead, "late": sysfs.Late, "noise": sysfs.Noise} {
+		t.Run(name, func(t *testing.T) {
+			var sim *sysfs.Sim
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				cfg := Config{Device: "combo"}
+				sim = Simulate(cfg).(*sysfs.Sim)
+				d, err := Open(t.Context(), sim, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{Break: func(broken bool) {
+				sim.SetFault(sysfs.Healthy)
+				if broken {
+					sim.SetFault(fault)
+				}
+			}})
+		})
+	}
 }
 
 func TestValues(t *testing.T) {
@@ -94,9 +85,9 @@ func TestFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root[bus+"/iio:device1/in_temp_input"].Data = []byte("warm")
-	root[bus+"/iio:device1/in_accel_scale"].Data = []byte("?")
-	delete(root, bus+"/iio:device1/in_voltage0_raw")
+	root[class.Dir+"/iio:device1/in_temp_input"].Data = []byte("warm")
+	root[class.Dir+"/iio:device1/in_accel_scale"].Data = []byte("?")
+	delete(root, class.Dir+"/iio:device1/in_voltage0_raw")
 	got, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

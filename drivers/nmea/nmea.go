@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"postern/drivers"
@@ -167,13 +166,9 @@ func angle(text, side, plus, minus string, limit int64) (drivers.Number, error) 
 
 // Device is one receiver. It is safe for concurrent use.
 type Device struct {
+	*serial.Front
 	cfg   Config
-	conn  serial.Conn
-	lines *serial.Lines
-
-	turn chan struct{} // holds one token: the right to use conn and lines
-	mu   sync.Mutex
-	done bool
+	lines *serial.Lines // used in Front.Do
 }
 
 // Open returns the receiver. It owns conn from then on, also when Open fails.
@@ -182,7 +177,7 @@ func Open(ctx context.Context, conn serial.Conn, cfg Config) (*Device, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("nmea: %w", err)
 	}
-	return &Device{cfg: cfg, conn: conn, lines: serial.NewLines(conn, "\n"), turn: make(chan struct{}, 1)}, nil
+	return &Device{serial.NewFront("nmea", conn), cfg, serial.NewLines(conn, "\n")}, nil
 }
 
 // Channels implements drivers.Describer.
@@ -204,27 +199,17 @@ func (d *Device) Channels() []drivers.Channel {
 // Read implements drivers.Device: it waits for the next GGA and RMC sentence.
 // Without a fix the positions have ErrNoFix.
 func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-ctx.Done():
-		return dst, context.Cause(ctx)
-	}
-	d.mu.Lock()
-	done := d.done
-	d.mu.Unlock()
-	if done {
-		return dst, fmt.Errorf("nmea: %w", drivers.ErrClosed)
-	}
-	defer serial.Interrupt(ctx, d.conn)()
-	if err := d.lines.Forget(); err != nil { // what waits is old
-		return dst, fmt.Errorf("nmea: %w", err)
-	}
-	fix, err := d.fix(ctx)
-	if err != nil {
-		return dst, fmt.Errorf("nmea: %w", err)
-	}
-	return fix.append(dst, time.Now()), nil
+	err := d.Do(ctx, func() error {
+		if err := d.lines.Forget(); err != nil { // what waits is old
+			return err
+		}
+		fix, err := d.fix(ctx)
+		if err == nil {
+			dst = fix.append(dst, time.Now())
+		}
+		return err
+	})
+	return dst, err
 }
 
 func (d *Device) fix(ctx context.Context) (Fix, error) {
@@ -280,18 +265,6 @@ func (f Fix) append(dst []drivers.Sample, now time.Time) []drivers.Sample {
 		s.Value, s.Err = drivers.Value{}, fmt.Errorf("nmea: time: %w", ErrNoFix)
 	}
 	return append(dst, s)
-}
-
-// Close implements drivers.Device.
-func (d *Device) Close() error {
-	d.mu.Lock()
-	done := d.done
-	d.done = true
-	d.mu.Unlock()
-	if done {
-		return nil
-	}
-	return d.conn.Close()
 }
 
 var (

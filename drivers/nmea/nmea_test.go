@@ -2,9 +2,6 @@ package nmea
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,15 +12,7 @@ import (
 
 var config = Config{
 	Serial:  serial.Config{Port: "/dev/ttyS0", Baud: 9600, DataBits: 8, Parity: "none", StopBits: "1"},
-	Timeout: time.Second,
-}
-
-func sentence(body string) string {
-	sum := byte(0)
-	for i := range len(body) {
-		sum ^= body[i]
-	}
-	return fmt.Sprintf("$%s*%02X\r\n", body, sum)
+	Timeout: 300 * time.Millisecond,
 }
 
 // The sentences that manuals of receivers use as their example.
@@ -32,47 +21,45 @@ const (
 	rmc = "GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W"
 )
 
-// receiver sends what it is told again and again.
-type receiver struct{ says atomic.Value }
-
-func newReceiver(t *testing.T, says string) (*receiver, serial.Conn) {
-	near, far := net.Pipe()
-	r := &receiver{}
-	r.says.Store(says)
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = far.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			if _, err := far.Write([]byte(r.says.Load().(string))); err != nil {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}()
-	return r, near
+func TestDevice(t *testing.T) {
+	for name, fault := range map[string]serial.Fault{"silent": serial.Silent, "noise": serial.Noise, "torn": serial.Torn, "late": serial.Late, "unplugged": serial.Unplugged} {
+		t.Run(name, func(t *testing.T) {
+			var s *serial.Sim
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				s = Simulate(config)
+				s.Period = 10 * time.Millisecond
+				d, err := Open(t.Context(), s, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					s.SetFault(serial.Healthy)
+					if broken {
+						s.SetFault(fault)
+					}
+				},
+				Slow: func() { s.SetFault(serial.Silent) },
+			})
+		})
+	}
 }
 
-func TestDevice(t *testing.T) {
-	var r *receiver
-	good := sentence(gga) + sentence("GPGSV,1,1,00") + sentence(rmc)
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		var c serial.Conn
-		r, c = newReceiver(t, good)
-		d, err := Open(t.Context(), c, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{
-		Break: func(broken bool) {
-			r.says.Store(good)
-			if broken {
-				r.says.Store("$GPGGA,123519,4807.038*00\r\n")
-			}
-		},
-		Slow: func() { r.says.Store(" ") },
-	})
+// A sentence of another kind and one with a wrong checksum are passed over, and
+// what was sent before the reading is old.
+func TestOtherSentences(t *testing.T) {
+	says := serial.NMEA("GPGSV,1,1,00") + "\r\n$GPGGA,123519,4807.038*00\r\n" + serial.NMEA(rmc) + "\r\n" + serial.NMEA(gga) + "\r\n"
+	s := serial.NewSim(func(time.Time) []byte { return []byte(says) })
+	s.Period = 10 * time.Millisecond
+	d, err := Open(t.Context(), s, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Read(t.Context(), nil)
+	if err != nil || got[0].Value.String() != "48.1173000" {
+		t.Errorf("%v, %v", got, err)
+	}
 }
 
 func TestFix(t *testing.T) {

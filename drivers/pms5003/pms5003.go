@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"postern/drivers"
@@ -90,12 +89,9 @@ func decode(dst []drivers.Sample, frame []byte, now time.Time) []drivers.Sample 
 
 // Device is one sensor. It is safe for concurrent use.
 type Device struct {
+	*serial.Front
 	cfg  Config
-	conn serial.Conn
-
-	turn chan struct{} // holds one token: the right to use conn
-	mu   sync.Mutex
-	done bool
+	conn serial.Conn // used in Front.Do
 }
 
 // Open returns the sensor. It owns conn from then on, also when Open fails.
@@ -104,7 +100,7 @@ func Open(ctx context.Context, conn serial.Conn, cfg Config) (*Device, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("pms5003: %w", err)
 	}
-	return &Device{cfg: cfg, conn: conn, turn: make(chan struct{}, 1)}, nil
+	return &Device{serial.NewFront("pms5003", conn), cfg, conn}, nil
 }
 
 // Channels implements drivers.Describer.
@@ -112,43 +108,28 @@ func (d *Device) Channels() []drivers.Channel { return quantities[:] }
 
 // Read implements drivers.Device: it waits for the next frame.
 func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-ctx.Done():
-		return dst, context.Cause(ctx)
-	}
-	d.mu.Lock()
-	done := d.done
-	d.mu.Unlock()
-	if done {
-		return dst, fmt.Errorf("pms5003: %w", drivers.ErrClosed)
-	}
-	defer serial.Interrupt(ctx, d.conn)()
-	frame, err := d.frame(ctx)
-	if err != nil {
-		return dst, fmt.Errorf("pms5003: %w", err)
-	}
-	return decode(dst, frame, time.Now()), nil
+	err := d.Do(ctx, func() error {
+		frame, err := d.frame(ctx)
+		if err == nil {
+			dst = decode(dst, frame, time.Now())
+		}
+		return err
+	})
+	return dst, err
 }
 
 func (d *Device) frame(ctx context.Context) ([]byte, error) {
-	if f, ok := d.conn.(interface{ Flush() error }); ok { // what waits is old
-		if err := f.Flush(); err != nil {
-			return nil, err
-		}
+	if err := serial.Flush(d.conn); err != nil { // what waits is old
+		return nil, err
 	}
 	var store [512]byte
 	buf := store[:0]
 	var damaged error
 	for deadline := time.Now().Add(d.cfg.Timeout); ; {
-		if err := d.conn.SetReadDeadline(deadline); err != nil {
-			return nil, fmt.Errorf("%w: %w", err, drivers.ErrGone)
+		n, err := serial.Fetch(ctx, d.conn, store[len(buf):cap(buf)], deadline)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, err
 		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		n, err := d.conn.Read(store[len(buf):cap(buf)])
 		frame, rest, bad := next(store[:len(buf)+n])
 		if frame != nil {
 			return frame, nil
@@ -157,33 +138,13 @@ func (d *Device) frame(ctx context.Context) ([]byte, error) {
 			damaged = bad
 		}
 		buf = store[:copy(store[:], rest)] // shorter than a frame
-		switch late := !time.Now().Before(deadline); {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case late || errors.Is(err, os.ErrDeadlineExceeded):
+		if err != nil || !time.Now().Before(deadline) {
 			if damaged != nil {
 				return nil, damaged
 			}
 			return nil, fmt.Errorf("no frame within %v; check the cable, and that its pins SET and RESET are high: %w", d.cfg.Timeout, drivers.ErrTimeout)
-		case n > 0:
-		case errors.Is(err, drivers.ErrClosed), errors.Is(err, drivers.ErrGone):
-			return nil, err
-		case err != nil:
-			return nil, fmt.Errorf("%w: %w", err, drivers.ErrGone)
 		}
 	}
-}
-
-// Close implements drivers.Device.
-func (d *Device) Close() error {
-	d.mu.Lock()
-	done := d.done
-	d.done = true
-	d.mu.Unlock()
-	if done {
-		return nil
-	}
-	return d.conn.Close()
 }
 
 var (

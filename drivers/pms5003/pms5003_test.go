@@ -17,11 +17,11 @@ var config = Config{
 }
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]Fault{"silent": Silent, "noise": Noise, "torn": Torn, "unplugged": Unplugged} {
+	for name, fault := range map[string]serial.Fault{"silent": serial.Silent, "noise": serial.Noise, "torn": serial.Torn, "late": serial.Late, "unplugged": serial.Unplugged} {
 		t.Run(name, func(t *testing.T) {
-			var s *Sensor
+			var s *serial.Sim
 			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				s = Simulate()
+				s = Simulate(config)
 				s.Period = 10 * time.Millisecond
 				d, err := Open(t.Context(), s, config)
 				if err != nil {
@@ -30,12 +30,12 @@ func TestDevice(t *testing.T) {
 				return d
 			}, drivertest.Options{
 				Break: func(broken bool) {
-					s.SetFault(Healthy)
+					s.SetFault(serial.Healthy)
 					if broken {
 						s.SetFault(fault)
 					}
 				},
-				Slow: func() { s.SetFault(Silent) },
+				Slow: func() { s.SetFault(serial.Silent) },
 			})
 		})
 	}

@@ -3,9 +3,7 @@ package serial
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -36,10 +34,7 @@ func NewLines(conn Conn, end string) *Lines { return &Lines{conn: conn, end: end
 // Forget drops what came and was not read.
 func (l *Lines) Forget() error {
 	l.buf = l.buf[:0]
-	if f, ok := l.conn.(interface{ Flush() error }); ok {
-		return f.Flush()
-	}
-	return nil
+	return Flush(l.conn)
 }
 
 // Next returns the next line without its end and without white space around
@@ -49,35 +44,24 @@ func (l *Lines) Forget() error {
 func (l *Lines) Next(ctx context.Context, deadline time.Time) (string, error) {
 	for {
 		if i := bytes.Index(l.buf, []byte(l.end)); i >= 0 {
-			line := strings.Trim(string(l.buf[:i]), "\r\n\x00 ")
+			line := Trim(string(l.buf[:i]))
 			l.buf = append(l.buf[:0], l.buf[i+len(l.end):]...)
 			return line, nil
 		}
 		if len(l.buf) > maxLine {
 			l.buf = l.buf[:0]
 		}
-		if err := l.conn.SetReadDeadline(deadline); err != nil {
-			return "", fmt.Errorf("%w: %w", err, drivers.ErrGone)
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
 		var b [256]byte
-		n, err := l.conn.Read(b[:])
-		l.buf = append(l.buf, b[:n]...)
-		switch {
-		case n > 0:
-		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return "", os.ErrDeadlineExceeded
-		case errors.Is(err, drivers.ErrClosed), errors.Is(err, drivers.ErrGone):
+		n, err := Fetch(ctx, l.conn, b[:], deadline)
+		if err != nil {
 			return "", err
-		case err != nil:
-			return "", fmt.Errorf("%w: %w", err, drivers.ErrGone)
 		}
+		l.buf = append(l.buf, b[:n]...)
 	}
 }
+
+// Trim takes off what Next takes off: line ends, spaces and zeros.
+func Trim(line string) string { return strings.Trim(line, "\r\n\x00 ") }
 
 // Interrupt lets the end of ctx end a read of conn, until stop is called. After
 // stop the deadline is the caller's again: one that was about to be moved does
@@ -103,12 +87,19 @@ func CheckNMEA(line string) (string, error) {
 	if !ok || len(sum) != 2 {
 		return "", fmt.Errorf("line %.40q has no checksum: %w", line, drivers.ErrProtocol)
 	}
-	got := byte(0)
-	for i := range len(body) {
-		got ^= body[i]
-	}
-	if want := fmt.Sprintf("%02X", got); !strings.EqualFold(want, sum) {
+	if want := nmeaSum(body); !strings.EqualFold(want, sum) {
 		return "", fmt.Errorf("line %.40q has checksum %s: %w", line, want, drivers.ErrProtocol)
 	}
 	return body, nil
+}
+
+// NMEA puts the dollar sign in front of a line and the checksum behind it.
+func NMEA(body string) string { return "$" + body + "*" + nmeaSum(body) }
+
+func nmeaSum(body string) string {
+	sum := byte(0)
+	for i := range len(body) {
+		sum ^= body[i]
+	}
+	return fmt.Sprintf("%02X", sum)
 }

@@ -18,6 +18,12 @@ type Kind struct {
 	// bus, in words that go with "is taken"; and the key that it is about. nil,
 	// or empty: nothing.
 	Claims func(cfg any) (what, key string)
+	// Real says, as in "kind x …", why a device is never simulated, so that a
+	// node may not ask for it. Empty: it can be.
+	Real string
+	// Simulation says why a device of this configuration cannot be simulated.
+	// nil: each can be.
+	Simulation func(cfg any) error
 }
 
 // Channel is what the configuration needs to know of a channel.

@@ -283,8 +283,23 @@ func (l *loader) node(n *node, path string) (Node, bool) {
 	}
 	if len(l.list) == before {
 		l.channels(n, path, &nd, kind)
+		l.simulation(n, path, &nd, kind)
 	}
 	return nd, true
+}
+
+// simulation refuses a node that is to be simulated and cannot be: the real
+// device in its place might be an actuator. For the whole file, kinds that are
+// never simulated are left as they are.
+func (l *loader) simulation(n *node, path string, nd *Node, kind *Kind) {
+	switch {
+	case nd.Simulate && kind.Real != "":
+		l.add(n.key("simulate"), join(path, "simulate"), "kind "+kind.Name+" "+kind.Real, "leave simulate out")
+	case (nd.Simulate || l.cfg.Simulate) && kind.Real == "" && kind.Simulation != nil:
+		if err := kind.Simulation(nd.Config); err != nil {
+			l.add(n.key("simulate"), join(path, "simulate"), "this device cannot be simulated: "+err.Error(), "leave simulate out, or give it a form that can be")
+		}
+	}
 }
 
 // resolve lets the kind fill in what the node names outside of the file.

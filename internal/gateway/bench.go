@@ -82,16 +82,6 @@ func (b *bench) spiPort(name string, sim func() spi.Slave) (spi.Port, error) {
 	return spi.NewSim(name, sim()), nil
 }
 
-func (b *bench) serialPort(serial.Config) (serial.Conn, error) { return mute{}, nil }
-
-// mute is a port at which nobody ever says anything.
-type mute struct{}
-
-func (mute) Read([]byte) (int, error)        { return 0, drivers.ErrGone }
-func (mute) Write([]byte) (int, error)       { return 0, drivers.ErrGone }
-func (mute) SetReadDeadline(time.Time) error { return nil }
-func (mute) Close() error                    { return nil }
-
 // line returns a simulated line that a device was opened on, or nil.
 func (b *bench) line(name string) *gpio.SimLine {
 	b.mu.Lock()

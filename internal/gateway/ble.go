@@ -18,7 +18,6 @@ import (
 // configuration has the fields Bus and Address.
 func broadcaster[C any, D described](name, doc string, open func(context.Context, *ble.Radio, C) (D, error), sim func(C) *virtual.Device) kind {
 	k := base[C](name, doc, "ble")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
 		v := reflect.ValueOf(c)

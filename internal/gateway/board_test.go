@@ -94,7 +94,7 @@ func TestPlantUsesTheBoardsNames(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	delete(pl.root.(fstest.MapFS), "sys/class/tty/ttyS0/device/of_node")
-	if _, err := pl.serialPort(serial.Config{Port: "serial0"}); err == nil || !strings.Contains(err.Error(), "enable_uart") {
+	if _, err := pl.serialPort(serial.Config{Port: "serial0"}, nil); err == nil || !strings.Contains(err.Error(), "enable_uart") {
 		t.Errorf("%v", err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"postern/drivers/i2c"
 	"postern/drivers/modbus"
 	"postern/drivers/onewire"
-	"postern/drivers/serial"
 	"postern/drivers/spi"
 	"postern/internal/config"
 )
@@ -112,13 +111,6 @@ func (p *plant) spiPort(name string, _ func() spi.Slave) (spi.Port, error) {
 		return nil, err
 	}
 	return spi.Open(name)
-}
-
-func (p *plant) serialPort(cfg serial.Config) (_ serial.Conn, err error) {
-	if cfg.Port, err = p.serial(cfg.Port); err != nil {
-		return nil, err
-	}
-	return serial.Open(cfg, p.log)
 }
 
 func (p *plant) gpioLine(name string) (gpio.Line, error) {

@@ -274,7 +274,7 @@ func TestDeviceThatIsMissingHoldsNothingUp(t *testing.T) {
 	text = strings.Replace(text, "nodes:\n", "nodes:\n  - {id: board, kind: host}\n  - {id: volts, kind: hwmon, chip: no_such_chip}\n", 1)
 	r := newRig(t, text)
 	s := r.Status()
-	if s.Healthy || !strings.Contains(strings.Join(s.Problems, "\n"), "node volts: hwmon: no chip") && !strings.Contains(strings.Join(s.Problems, "\n"), "node volts: hwmon: the kernel offers no chips") {
+	if s.Healthy || !strings.Contains(strings.Join(s.Problems, "\n"), "node volts: hwmon: no device") && !strings.Contains(strings.Join(s.Problems, "\n"), "node volts: hwmon: the kernel offers no devices") {
 		t.Errorf("%q", s.Problems)
 	}
 	got := r.ask("boss@example.org/pc", "get", "<req xmlns='urn:xmpp:iot:sensordata' seqnr='9' all='true'/>", "done=")

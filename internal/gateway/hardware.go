@@ -52,12 +52,6 @@ func newHardware(log *slog.Logger) *hardware {
 	return &hardware{log: log, bench: newBench(), plant: newPlant(log), devices: map[string]*opened{}}
 }
 
-// simulated tells whether the configuration wants a node simulated, and its
-// kind can be.
-func simulated(cfg *config.Config, n *config.Node, k kind) bool {
-	return k.simulable && (cfg.Simulate || n.Simulate || cfg.Buses[n.Bus].Simulate)
-}
-
 func printOf(cfg *config.Config, n *config.Node, k kind) fingerprint {
 	_, _, hold := heldOutput(n)
 	return fingerprint{kind: n.Kind, bus: n.Bus, simulated: simulated(cfg, n, k), hold: hold, config: n.Config, busConfig: cfg.Buses[n.Bus].Config}

@@ -112,7 +112,7 @@ func TestSimulatedKindsGiveReadings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !k.simulable {
+		if k.Real != "" {
 			continue
 		}
 		if err := h.open(t.Context(), cfg, n); err != nil {

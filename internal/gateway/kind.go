@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"reflect"
 
 	"mellium.im/xmpp/jid"
@@ -20,6 +19,7 @@ import (
 	"postern/drivers/pwm"
 	"postern/drivers/serial"
 	"postern/drivers/spi"
+	"postern/drivers/sysfs"
 	"postern/internal/config"
 )
 
@@ -35,8 +35,6 @@ type kind struct {
 	shared string
 	// branch tells that there is no device.
 	branch bool
-	// simulable tells that env can simulate what the device sits on.
-	simulable bool
 }
 
 // env gives devices what they are opened on, real or simulated.
@@ -54,8 +52,11 @@ type env interface {
 	// spiPort opens an SPI bus with a chip select. A simulated one has the chip
 	// that sim makes. The device owns it.
 	spiPort(name string, sim func() spi.Slave) (spi.Port, error)
-	// serialPort opens a serial port. The device owns it.
-	serialPort(cfg serial.Config) (serial.Conn, error)
+	// serialPort opens a serial port. A simulated one has the instrument that
+	// sim makes at the other end. The device owns it.
+	serialPort(cfg serial.Config, sim func() (*serial.Sim, error)) (serial.Conn, error)
+	// files returns the root of the file system, or what sim makes of it.
+	files(sim func() fs.FS) fs.FS
 	// modbusLine returns the master of the line called name. A simulated one
 	// has the unit that sim makes. release is called when the device is closed.
 	modbusLine(name string, unit byte, sim func() *modbus.Image) (c *modbus.Client, release func() error, err error)
@@ -74,7 +75,6 @@ type described interface {
 // Bus and Address.
 func i2cChip[C any, D described](name, doc string, open func(context.Context, i2c.Bus, C) (D, error), sim func(C) i2c.Slave) kind {
 	k := base[C](name, doc, "i2c")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := cfg.(*C)
 		name, address := placeOnI2C(cfg)
@@ -111,7 +111,6 @@ func claimedLine(cfg any) (string, string) { return "line " + sameLine(textField
 // Port.
 func spiChip[C any, D described](name, doc string, open func(context.Context, spi.Port, C) (D, error), sim func(C) spi.Slave) kind {
 	k := base[C](name, doc, "")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
 		p, err := e.spiPort(textField(cfg, "Port"), func() spi.Slave { return sim(c) })
@@ -127,7 +126,6 @@ func spiChip[C any, D described](name, doc string, open func(context.Context, sp
 // line is a kind made of one GPIO line; its configuration has the field Line.
 func line[C any, D described](name, doc string, open func(context.Context, gpio.Line, C) (D, error)) kind {
 	k := base[C](name, doc, "")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
 		l, err := e.gpioLine(textField(cfg, "Line"))
@@ -143,7 +141,7 @@ func line[C any, D described](name, doc string, open func(context.Context, gpio.
 // thermometer is a kind on the 1-Wire bus; its configuration has the field ID.
 func thermometer[C any, D described](name, doc string, open func(context.Context, onewire.Bus, C) (D, error)) kind {
 	k := base[C](name, doc, "")
-	k.simulable, k.shared = true, "1-wire"
+	k.shared = "1-wire"
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
 		return device(open(ctx, e.oneWire(textField(cfg, "ID")), c))
@@ -157,33 +155,43 @@ type noConfig struct{}
 // branch is a node without a device.
 func branch(name, doc string) kind {
 	k := base[noConfig](name, doc, "")
-	k.branch = true
+	k.branch, k.Real = true, "has no device; simulate its parts"
 	k.Channels = func(any) ([]config.Channel, bool) { return nil, true }
 	return k
 }
 
 // talker is an instrument with a serial port of its own; its configuration has
-// the field Serial. It cannot be simulated: only the instrument knows what it
-// would say.
-func talker[C any, D described](name, doc string, open func(context.Context, serial.Conn, C) (D, error)) kind {
+// the field Serial.
+func talker[C any, D described](name, doc string, open func(context.Context, serial.Conn, C) (D, error), sim func(C) (*serial.Sim, error)) kind {
 	k := base[C](name, doc, "")
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*C)
-		conn, err := e.serialPort(reflect.ValueOf(c).FieldByName("Serial").Interface().(serial.Config))
+		port, _ := serialOf(cfg)
+		conn, err := e.serialPort(port, func() (*serial.Sim, error) { return sim(c) })
 		if err != nil {
 			return nil, err
 		}
 		return device(open(ctx, conn, c))
 	}
+	k.Simulation = func(cfg any) error {
+		_, err := sim(*cfg.(*C))
+		return err
+	}
 	return k.describing()
 }
 
-// kernelClass is a kind that the kernel offers below /sys. It is never
-// simulated, and its channels depend on the machine.
-func kernelClass[C any, D described](name, doc string, open func(context.Context, fs.FS, C) (D, error)) kind {
+// always is a simulation that there is for every configuration.
+func always[C any](sim func(C) *serial.Sim) func(C) (*serial.Sim, error) {
+	return func(c C) (*serial.Sim, error) { return sim(c), nil }
+}
+
+// kernelClass is a kind that the kernel offers below /sys. Its channels depend
+// on the machine.
+func kernelClass[C any](name, doc string, open func(context.Context, fs.FS, C) (*sysfs.Device, error), sim func(C) fs.FS) kind {
 	k := base[C](name, doc, "")
-	k.open = func(ctx context.Context, _ env, cfg any) (drivers.Device, error) {
-		return device(open(ctx, os.DirFS("/"), *cfg.(*C)))
+	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
+		c := *cfg.(*C)
+		return device(open(ctx, e.files(func() fs.FS { return sim(c) }), c))
 	}
 	return k
 }
@@ -191,7 +199,6 @@ func kernelClass[C any, D described](name, doc string, open func(context.Context
 // modbusUnit is a unit on a Modbus line.
 func modbusUnit(name, doc string) kind {
 	k := base[modbus.Config](name, doc, "modbus")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		c := *cfg.(*modbus.Config)
 		client, release, err := e.modbusLine(c.Bus, byte(c.Unit), func() *modbus.Image { return modbus.Simulate(c) })
@@ -221,6 +228,7 @@ func (u unit) Close() error { return errors.Join(u.Device.Close(), u.release()) 
 // and its channels depend on the machine.
 func machine[C any, D described](name, doc string, open func(context.Context, C) (D, error)) kind {
 	k := base[C](name, doc, "")
+	k.Real = "is the machine that this runs on"
 	k.open = func(ctx context.Context, _ env, cfg any) (drivers.Device, error) {
 		return device(open(ctx, *cfg.(*C)))
 	}

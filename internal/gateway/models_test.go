@@ -60,8 +60,23 @@ func TestModelsLoadAndRead(t *testing.T) {
 			}
 			c, ok := cfg.Nodes[0].Config.(*modbus.Config)
 			if !ok {
-				if len(cfg.Nodes[0].Config.(*ascii.Config).Fields) != len(m.Channels) {
-					t.Error("values are missing")
+				a := *cfg.Nodes[0].Config.(*ascii.Config)
+				sim, err := ascii.Simulate(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dev, err := ascii.Open(t.Context(), sim, a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := dev.Read(t.Context(), nil)
+				if err != nil || len(got) != len(m.Channels) {
+					t.Fatalf("%v, %v", got, err)
+				}
+				for _, s := range got {
+					if s.Err != nil {
+						t.Errorf("%s: %v", s.Channel, s.Err)
+					}
 				}
 				return
 			}

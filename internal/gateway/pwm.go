@@ -11,7 +11,6 @@ import (
 // pwmOutput is the kind of the kernel's PWM channels.
 func pwmOutput(name, doc string) kind {
 	k := base[pwm.Config](name, doc, "")
-	k.simulable = true
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
 		return device(e.pwmChannel(ctx, *cfg.(*pwm.Config)))
 	}

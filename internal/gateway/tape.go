@@ -113,8 +113,8 @@ func (b tapedOneWire) Measure(id string) ([]byte, error) {
 	return got, err
 }
 
-func (t taped) serialPort(cfg serial.Config) (serial.Conn, error) {
-	c, err := t.env.serialPort(cfg)
+func (t taped) serialPort(cfg serial.Config, sim func() (*serial.Sim, error)) (serial.Conn, error) {
+	c, err := t.env.serialPort(cfg, sim)
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +140,7 @@ func (c tapedSerial) Read(b []byte) (int, error) {
 
 // Flush drops what has come unread, where the port can.
 func (c tapedSerial) Flush() error {
-	if f, ok := c.Conn.(interface{ Flush() error }); ok {
-		return f.Flush()
-	}
-	return nil
+	return serial.Flush(c.Conn)
 }
 
 func (t taped) modbusLine(name string, unit byte, sim func() *modbus.Image) (*modbus.Client, func() error, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"postern/internal/cli"
@@ -176,8 +175,12 @@ func remarks(cfg *config.Config) []string {
 			out = append(out, "a file cannot be read here: "+err.Error())
 		}
 	}
-	if cfg.Simulate || slices.ContainsFunc(cfg.Nodes, func(n config.Node) bool { return n.Simulate }) {
-		out = append(out, "some hardware is simulated")
+	simulated, real := gateway.Simulated(cfg)
+	if len(simulated) > 0 {
+		out = append(out, "simulated, and not read from hardware: "+strings.Join(simulated, ", "))
+	}
+	if len(real) > 0 {
+		out = append(out, "real in spite of simulate: "+strings.Join(real, ", "))
 	}
 	return out
 }
