@@ -82,9 +82,11 @@ dpkg-deb -x "$work"/deb/linux-source* "$work/src"
 tar -xJf "$work"/src/usr/src/linux-source-*.tar.xz -C "$work/src" --strip-components=1 --wildcards \
 	'*/drivers/gpio/gpio-sim.c' '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c' '*/drivers/i2c/busses/i2c-virtio.c' \
 	'*/drivers/bluetooth/hci_vhci.c' '*/drivers/hwmon/ina2xx.c' '*/drivers/rtc/rtc-ds1307.c' \
-	'*/drivers/iio/chemical/bme680*' '*/drivers/iio/chemical/scd30*' '*/drivers/iio/chemical/sps30*'
+	'*/drivers/iio/chemical/bme680*' '*/drivers/iio/chemical/scd30*' '*/drivers/iio/chemical/sps30*' \
+	'*/drivers/iio/chemical/scd4x*' '*/drivers/gpio/gpio-pcf857x.c' '*/drivers/pinctrl/pinctrl-mcp23s08*' '*/drivers/pwm/pwm-pca9685.c'
 m=$work/modules
-for f in gpio/gpio-sim.c gpio/gpiolib.h bluetooth/hci_vhci.c hwmon/ina2xx.c rtc/rtc-ds1307.c; do
+for f in gpio/gpio-sim.c gpio/gpiolib.h bluetooth/hci_vhci.c hwmon/ina2xx.c rtc/rtc-ds1307.c \
+	gpio/gpio-pcf857x.c pinctrl/pinctrl-mcp23s08.c pinctrl/pinctrl-mcp23s08.h pinctrl/pinctrl-mcp23s08_i2c.c pwm/pwm-pca9685.c; do
 	cp "$work/src/drivers/$f" "$m"
 done
 cp "$work"/src/drivers/iio/chemical/* "$m"
@@ -95,7 +97,8 @@ sed -e 's/^\tcount = virtio_i2c_complete_reqs(vq, reqs, msgs, count);/&\n\tif (!
 	"$work/src/drivers/i2c/busses/i2c-virtio.c" >"$m/i2c-virtio.c"
 cat >"$m/Makefile" <<END
 obj-m := irq_sim.o gpio-sim.o i2c-virtio.o hci_vhci.o ina2xx.o rtc-ds1307.o
-obj-m += bme680_core.o bme680_i2c.o scd30_core.o scd30_i2c.o sps30.o sps30_i2c.o
+obj-m += bme680_core.o bme680_i2c.o scd30_core.o scd30_i2c.o sps30.o sps30_i2c.o scd4x.o
+obj-m += gpio-pcf857x.o pinctrl-mcp23s08.o pinctrl-mcp23s08_i2c.o pwm-pca9685.o
 END
 headers=$work/root/usr/src/linux-headers-$release
 sed -i "s#include /usr/src/#include $work/root/usr/src/#" "$headers/Makefile"

@@ -31,8 +31,7 @@ func (c Config) Validate() error {
 }
 
 const (
-	powerOn  = 0x01
-	once     = 0x20 // one measurement with a resolution of 1 lx, then power down
+	once     = 0x20 // wake up, measure once with a resolution of 1 lx, power down
 	measures = 180 * time.Millisecond
 )
 
@@ -51,10 +50,8 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 }
 
 func measure(c *i2c.Chip, dst []drivers.Sample) ([]drivers.Sample, error) {
-	for _, command := range []byte{powerOn, once} {
-		if err := c.Write(command); err != nil {
-			return dst, err
-		}
+	if err := c.Write(once); err != nil {
+		return dst, err
 	}
 	if err := c.Sleep(measures); err != nil {
 		return dst, err
@@ -75,7 +72,6 @@ type Slave struct {
 	Illuminance drivers.Drift // lx; set it before use
 
 	mu    sync.Mutex
-	on    bool
 	data  uint16
 	next  uint16
 	ready time.Time
@@ -90,7 +86,7 @@ func Simulate(Config) i2c.Slave {
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.on, s.data, s.next = false, 0, 0
+	s.data, s.next = 0, 0
 }
 
 // Tx implements i2c.Slave.
@@ -101,14 +97,9 @@ func (s *Slave) Tx(w, r []byte) error {
 	if !s.ready.IsZero() && !now.Before(s.ready) {
 		s.data, s.ready = s.next, time.Time{}
 	}
-	if len(w) == 1 {
-		switch {
-		case w[0] == powerOn:
-			s.on = true
-		case w[0] == once && s.on:
-			s.next = uint16(min(max(math.Round(s.Illuminance.At(now)*1.2), 0), math.MaxUint16))
-			s.ready, s.on = now.Add(120*time.Millisecond), false
-		}
+	if len(w) == 1 && w[0] == once { // it wakes up for that
+		s.next = uint16(min(max(math.Round(s.Illuminance.At(now)*1.2), 0), math.MaxUint16))
+		s.ready = now.Add(120 * time.Millisecond)
 	}
 	for i := range r {
 		r[i] = byte(s.data >> (8 * (1 - i%2)))

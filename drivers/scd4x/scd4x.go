@@ -49,6 +49,7 @@ const (
 	cmdReady    = 0xe4b8
 	cmdRead     = 0xec05
 	cmdPressure = 0xe000
+	cmdStop     = 0x3f86 // only others send it
 )
 
 // settle is the pause that the chip wants between a command and its answer.
@@ -224,6 +225,8 @@ func (s *Slave) command(w []byte, now time.Time) error {
 		}
 		s.interval = Config{LowPower: cmd == cmdStartLow}.interval()
 		s.next = now.Add(s.interval)
+	case cmdStop:
+		s.next = time.Time{}
 	case cmdReady:
 		s.answer = i2c.AppendWords(nil, 0x8000|map[bool]uint16{true: 6}[done])
 	case cmdRead:
