@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/exi"
@@ -23,10 +24,16 @@ type Server struct {
 	Downloads Fetcher
 	// UploadsPerStream bounds the uploads and downloads of one stream; 0: 16.
 	UploadsPerStream int
-	Limits           exi.Limits // of the bodies; zero: DefaultLimits
-	Logger           *slog.Logger
+	// MostDownloads bounds the downloads at a time, of all streams; 0: 8. Others
+	// wait for their turn within their time.
+	MostDownloads int
+	Limits        exi.Limits // of the bodies; zero: DefaultLimits
+	Logger        *slog.Logger
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+
+	slotsOnce sync.Once
+	slots     chan struct{} // one for each download
 }
 
 // Offer is the stream feature that advertises EXI (0322-R01). It belongs
@@ -44,8 +51,14 @@ type Negotiation struct {
 	// Account is who has logged in, if that is known: schemas uploaded in EXI
 	// serve its later streams too.
 	Account string
+	// Send sends an answer that is ready when no element of the client's is being
+	// handled: the answers to downloads, which then hold nothing up. It is called
+	// from a goroutine of the Negotiation's, before Close returns. nil: Handle
+	// downloads, and returns the answer. It is set before use.
+	Send func(xmpp.Payload) error
 
 	s       *Server
+	loading downloads
 	port    *PortCodec // nil on the ordinary port
 	stream  string     // stands for an account that is not known
 	agreed  *Configuration
@@ -80,10 +93,13 @@ type Result struct {
 	Codec xmpp.Codec
 }
 
-// Handle takes a first-level element that came before binding.
+// Handle takes a first-level element that came before binding. What depends on
+// schemas that are being downloaded waits for them, at most the 20 s that
+// downloads have.
 func (n *Negotiation) Handle(c exi.Cursor) (Result, error) {
 	switch c.Name() {
 	case nameSetup:
+		n.loading.wait() // it may name what is on its way
 		r, err := n.setup(c)
 		if n.port != nil && n.agreed != nil && err == nil {
 			return n.reopen(r)
@@ -95,10 +111,18 @@ func (n *Negotiation) Handle(c exi.Cursor) (Result, error) {
 	case nameDownload:
 		return Result{Handled: true, Reply: n.download(c)}, nil
 	case nameCompress:
+		n.loading.wait() // answers belong to the stream that was asked by
 		return n.compress(c)
 	}
 	return Result{}, nil
 }
+
+// Loading reports whether an answer is still to come from a download.
+func (n *Negotiation) Loading() bool { return n.loading.busy() }
+
+// Close ends what the negotiation has begun: downloads that are not done yet are
+// broken off and answered so. It belongs to the end of the stream.
+func (n *Negotiation) Close() { n.loading.close() }
 
 func (n *Negotiation) setup(c exi.Cursor) (Result, error) {
 	if n.setups++; n.setups > maxSetups {

@@ -28,8 +28,9 @@ type link struct {
 	clientSide, serverSide *waiting // below both
 
 	via   entry
-	port  *compress.PortCodec // on the dedicated port
-	codec agreedCodec         // nil on an XML stream
+	port  *compress.PortCodec   // on the dedicated port
+	codec agreedCodec           // nil on an XML stream
+	exi   *compress.Negotiation // until the login has ended
 
 	account string // who logs in, as the client says; the server has checked it
 
@@ -84,6 +85,14 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone fun
 	})
 	err := l.login(ctx)
 	l.timer.Stop()
+	if l.exi != nil && l.exi.Loading() { // else an idle client need not keep it
+		whole, exi := gone, l.exi
+		gone = func() {
+			exi.Close()
+			whole()
+		}
+	}
+	l.exi = nil
 	if err != nil {
 		t.failed.Add(1)
 		t.log.Info("a client did not log in", "addr", l.addr, "late", l.late.Load(), "err", err)
@@ -312,6 +321,7 @@ func (l *link) begin(ctx context.Context) error {
 		return err
 	}
 	n := l.negotiation()
+	l.exi = n
 	if err := l.offer(l.methods()); err != nil {
 		return err
 	}
@@ -320,6 +330,7 @@ func (l *link) begin(ctx context.Context) error {
 		if err := l.client.ReadElement(&l.doc); err != nil {
 			return err
 		}
+		l.step() // it may have to wait for a download
 		r, err := n.Handle(l.doc.Root())
 		if err != nil {
 			return err
@@ -360,6 +371,11 @@ func (l *link) negotiation() *compress.Negotiation {
 		n = l.t.cfg.EXI.AcceptPort(l.port)
 	}
 	n.Account = l.account
+	n.Send = func(p xmpp.Payload) error {
+		var d exi.Doc
+		p.AppendEvents(&d)
+		return l.client.WriteElements(&d)
+	}
 	return n
 }
 
