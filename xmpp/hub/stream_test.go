@@ -224,7 +224,7 @@ func (p *peer) exchange(mechanism string, conv *scram.ClientConversation) string
 	return p.expect("")
 }
 
-func TestCoreR92R93R94_ChannelBinding(t *testing.T) {
+func TestCoreR91R92R93R94_ChannelBinding(t *testing.T) {
 	x := newSite(t, withBinding)
 	for _, kind := range []string{"exporter", "end-point", "wrong data", "wrong type", "plus by name only", "flag y"} {
 		p := x.secure()

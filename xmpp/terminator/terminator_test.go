@@ -195,7 +195,7 @@ func TestLoginAndStanzasThroughEachServer(t *testing.T) {
 	})
 }
 
-func TestResumptionPassesThrough(t *testing.T) {
+func Test0198R40_ResumptionPassesThrough(t *testing.T) {
 	each(t, func(t *testing.T, s *peertest.Server) {
 		f := startFront(t, s, "", nil)
 		proxy := peertest.NewProxy(t, f.addr)
@@ -295,7 +295,7 @@ func TestWrongPasswordReachesTheClient(t *testing.T) {
 	})
 }
 
-func TestCheckRefusesChannelBinding(t *testing.T) {
+func TestCoreR96_CheckRefusesChannelBinding(t *testing.T) {
 	peertest.EachWith(t, peertest.Options{TLS12: true}, func(t *testing.T, s *peertest.Server) {
 		f := startFront(t, s, "", func(c *Config) {
 			c.Upstream = Upstream{Addr: s.Addr, Security: StartTLS, CAs: s.CA.Pool()}
@@ -339,7 +339,7 @@ func TestLimitsOnClients(t *testing.T) {
 	}
 }
 
-func TestConfigurationIsChecked(t *testing.T) {
+func TestCoreR63_ConfigurationIsChecked(t *testing.T) {
 	good := Config{Domain: jid.MustParse("example.org"), TLS: &tls.Config{}, EXI: &compress.Server{}, Upstream: Upstream{Addr: "127.0.0.1:5222"}}
 	if _, err := New(good); err != nil {
 		t.Errorf("a good configuration: %v", err)
