@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/drivers"
@@ -182,7 +181,7 @@ func (s *Service) holdGates(ctx context.Context, st *state, to takeover) (releas
 			}
 		}
 	}
-	slices.SortFunc(names, strings.Compare)
+	slices.Sort(names)
 	var mine []chan struct{}
 	release = func() {
 		for _, g := range mine {

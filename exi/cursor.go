@@ -35,6 +35,8 @@ func (c Cursor) Name() Name {
 }
 
 // Attr returns the value of an attribute; ok is false when it is absent.
+//
+//go:noinline
 func (c Cursor) Attr(name Name) (v Value, ok bool) {
 	if c.d == nil {
 		return Value{}, false
@@ -74,6 +76,8 @@ func (c Cursor) Attrs() iter.Seq2[Name, Value] {
 }
 
 // First returns the first child element.
+//
+//go:noinline
 func (c Cursor) First() Cursor {
 	if c.d == nil {
 		return Cursor{}
@@ -82,6 +86,8 @@ func (c Cursor) First() Cursor {
 }
 
 // Next returns the following sibling element.
+//
+//go:noinline
 func (c Cursor) Next() Cursor {
 	if c.d == nil {
 		return Cursor{}

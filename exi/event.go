@@ -13,6 +13,8 @@ type QName struct {
 type Name = unique.Handle[QName]
 
 // N interns the expanded name {space}local.
+//
+//go:noinline
 func N(space, local string) Name {
 	return unique.Make(QName{Space: space, Local: local})
 }

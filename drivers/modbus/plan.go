@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -53,9 +54,9 @@ func all(points []point) []int {
 
 func plan(points []point, which []int, cfg Config) []Block {
 	order := slices.Clone(which)
-	slices.SortStableFunc(order, func(i, j int) int {
-		a, b := points[i], points[j]
-		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.Address, b.Address), cmp.Compare(a.size, b.size))
+	sort.SliceStable(order, func(i, j int) bool {
+		a, b := &points[order[i]], &points[order[j]]
+		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.Address, b.Address), cmp.Compare(a.size, b.size)) < 0
 	})
 	var blocks []Block
 	for _, i := range order {

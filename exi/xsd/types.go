@@ -2,6 +2,7 @@ package xsd
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	"postern/exi"
@@ -330,6 +331,6 @@ func sortedNames[T any](m map[exi.Name]T) []exi.Name {
 	for n := range m {
 		names = append(names, n)
 	}
-	slices.SortFunc(names, compareNames)
+	sort.Slice(names, func(i, j int) bool { return compareNames(names[i], names[j]) < 0 })
 	return names
 }

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"io"
 	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"postern/internal/cli/picture"
 )
 
 // The picture, in dots. Letters are drawn twice as large as their glyphs.
@@ -29,13 +28,13 @@ const (
 	inkCurve
 )
 
-var inks = color.Palette{
-	color.White, color.Gray{0x30}, color.Gray{0xe4}, color.Gray{0x90}, color.RGBA{0x00, 0x55, 0xaa, 0xff},
+var inks = [][3]byte{
+	{0xff, 0xff, 0xff}, {0x30, 0x30, 0x30}, {0xe4, 0xe4, 0xe4}, {0x90, 0x90, 0x90}, {0x00, 0x55, 0xaa},
 }
 
 // writePNG draws a curve as a file: the values over time, with a grid.
 func writePNG(w io.Writer, c *curve) error {
-	p := &picture{image.NewPaletted(image.Rect(0, 0, pngWidth, pngHeight), inks)}
+	p := make(sheet, pngWidth*pngHeight)
 	f := c.frame()
 	width, height := pngWidth-pngLeft-pngRight, pngHeight-pngTop-pngBottom
 	p.text(pngLeft, 20, -1, clean(c.node)+"  "+clean(c.field)+titleUnit(c.unit))
@@ -57,7 +56,12 @@ func writePNG(w io.Writer, c *curve) error {
 		p.line(pngLeft+l[0], pngTop+l[1], pngLeft+l[2], pngTop+l[3], 1, inkFrame)
 	}
 	p.curve(c, &f, width, height)
-	return png.Encode(w, p)
+	file, err := (&picture.Indexed{Width: pngWidth, Height: pngHeight, Pix: p, Palette: inks}).PNG()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(file)
+	return err
 }
 
 func titleUnit(unit string) string {
@@ -67,20 +71,20 @@ func titleUnit(unit string) string {
 	return "  [" + clean(unit) + "]"
 }
 
-// picture is an image that can be drawn on.
-type picture struct{ *image.Paletted }
+// sheet is a picture that can be drawn on: the ink of each dot, by rows.
+type sheet []byte
 
-func (p *picture) dot(x, y, size int, ink uint8) {
+func (p sheet) dot(x, y, size int, ink uint8) {
 	for dy := range size {
 		for dx := range size {
-			if q := image.Pt(x+dx, y+dy); q.In(p.Rect) {
-				p.SetColorIndex(q.X, q.Y, ink)
+			if x, y := x+dx, y+dy; x >= 0 && x < pngWidth && y >= 0 && y < pngHeight {
+				p[y*pngWidth+x] = ink
 			}
 		}
 	}
 }
 
-func (p *picture) line(x0, y0, x1, y1, size int, ink uint8) {
+func (p sheet) line(x0, y0, x1, y1, size int, ink uint8) {
 	steps := max(x1-x0, x0-x1, y1-y0, y0-y1, 1)
 	for i := range steps + 1 {
 		p.dot(x0+(x1-x0)*i/steps, y0+(y1-y0)*i/steps, size, ink)
@@ -89,7 +93,7 @@ func (p *picture) line(x0, y0, x1, y1, size int, ink uint8) {
 
 // curve draws the values; the line ends where one is missing. A value with
 // none beside it is a dot.
-func (p *picture) curve(c *curve, f *frame, width, height int) {
+func (p sheet) curve(c *curve, f *frame, width, height int) {
 	for i := range c.points {
 		d := &c.points[i]
 		if d.gap {
@@ -109,7 +113,7 @@ func (p *picture) curve(c *curve, f *frame, width, height int) {
 
 // text writes a line of text whose top is at y, beginning (-1), centred (0) or
 // ending (1) at x.
-func (p *picture) text(x, y, align int, s string) {
+func (p sheet) text(x, y, align int, s string) {
 	const advance = (glyphWidth + 1) * pngScale
 	if most := (pngWidth - 20) / advance; utf8.RuneCountInString(s) > most {
 		s = string([]rune(s)[:most-1]) + "…"

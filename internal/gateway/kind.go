@@ -248,7 +248,10 @@ func device[D described](d D, err error) (drivers.Device, error) {
 }
 
 // describing lets the configuration know the channels: those of a simulated
-// device of the same configuration.
+// device of the same configuration. It is not to be copied into the generic
+// functions, which are compiled for each type.
+//
+//go:noinline
 func (k kind) describing() kind {
 	open := k.open
 	k.Channels = func(cfg any) ([]config.Channel, bool) {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // Bucket names a part of the store whose values are of type T, kept as JSON
@@ -43,77 +41,19 @@ func unseal(key, sealed []byte) ([]byte, error) {
 
 // Get returns the value of a key; ok is false when there is none.
 func (b Bucket[T]) Get(tx *Tx, key string) (v T, ok bool, err error) {
-	bb := tx.tx.Bucket([]byte(b.Name))
-	if bb == nil {
-		return v, false, nil
-	}
-	sealed := bb.Get([]byte(key))
-	if sealed == nil {
-		return v, false, nil
-	}
-	v, err = b.decode([]byte(key), sealed)
-	return v, err == nil, err
-}
-
-func (b Bucket[T]) decode(key, sealed []byte) (v T, err error) {
-	value, err := unseal(key, sealed)
-	if err != nil {
-		return v, fmt.Errorf("store: bucket %s: %w", b.Name, err)
-	}
-	if err := json.Unmarshal(value, &v); err != nil {
-		return v, fmt.Errorf("store: bucket %s: value of %q: %w", b.Name, key, err)
-	}
-	return v, nil
+	ok, err = part(b.Name).get(tx, key, &v)
+	return v, ok, err
 }
 
 // Put sets the value of a key.
-func (b Bucket[T]) Put(tx *Tx, key string, v T) error {
-	if !tx.tx.Writable() {
-		return ErrReadOnly
-	}
-	bb, err := tx.tx.CreateBucketIfNotExists([]byte(b.Name))
-	if err != nil {
-		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
-	}
-	value, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("store: bucket %s: value of %q: %w", b.Name, key, err)
-	}
-	if err := bb.Put([]byte(key), seal(key, value)); err != nil {
-		return fmt.Errorf("store: bucket %s: %q: %w", b.Name, key, err)
-	}
-	return nil
-}
+func (b Bucket[T]) Put(tx *Tx, key string, v T) error { return part(b.Name).put(tx, key, v) }
 
 // Delete removes a key; one that is not there is no error.
-func (b Bucket[T]) Delete(tx *Tx, key string) error {
-	if !tx.tx.Writable() {
-		return ErrReadOnly
-	}
-	bb := tx.tx.Bucket([]byte(b.Name))
-	if bb == nil {
-		return nil
-	}
-	if err := bb.Delete([]byte(key)); err != nil {
-		return fmt.Errorf("store: bucket %s: %q: %w", b.Name, key, err)
-	}
-	return nil
-}
+func (b Bucket[T]) Delete(tx *Tx, key string) error { return part(b.Name).delete(tx, key) }
 
 // DeletePrefix removes all keys that begin with prefix.
 func (b Bucket[T]) DeletePrefix(tx *Tx, prefix string) error {
-	var keys []string
-	if bb := tx.tx.Bucket([]byte(b.Name)); bb != nil {
-		for k := range scan(bb, prefix) {
-			keys = append(keys, string(k))
-		}
-	}
-	for _, k := range keys {
-		if err := b.Delete(tx, k); err != nil {
-			return err
-		}
-	}
-	return nil
+	return part(b.Name).deletePrefix(tx, prefix)
 }
 
 // Entry is one key with its value, or with the reason why it cannot be read.
@@ -127,48 +67,119 @@ type Entry[T any] struct {
 // bucket must not be changed meanwhile.
 func (b Bucket[T]) All(tx *Tx, prefix string) iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
-		bb := tx.tx.Bucket([]byte(b.Name))
-		if bb == nil {
-			return
-		}
-		for k, sealed := range scan(bb, prefix) {
-			v, err := b.decode(k, sealed)
-			if !yield(Entry[T]{string(k), v, err}) {
-				return
-			}
-		}
+		part(b.Name).all(tx, prefix, func(k, sealed []byte) bool {
+			e := Entry[T]{Key: string(k)}
+			e.Err = part(b.Name).decode(k, sealed, &e.Value)
+			return yield(e)
+		})
 	}
 }
 
 // Count returns the number of keys that begin with prefix.
 func (b Bucket[T]) Count(tx *Tx, prefix string) (n int) {
-	if bb := tx.tx.Bucket([]byte(b.Name)); bb != nil {
-		for range scan(bb, prefix) {
-			n++
-		}
-	}
+	part(b.Name).all(tx, prefix, func(_, _ []byte) bool { n++; return true })
 	return n
 }
 
-func scan(bb *bolt.Bucket, prefix string) iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) {
-		c := bb.Cursor()
-		for k, v := c.Seek([]byte(prefix)); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
-			if v != nil && !yield(k, v) {
-				return
-			}
+// Sequence returns a number that the bucket has not given out before.
+func (b Bucket[T]) Sequence(tx *Tx) (uint64, error) { return part(b.Name).sequence(tx) }
+
+// part is a Bucket by its name. What does not depend on the type is here: it is
+// compiled once, and a Bucket's methods once for each type.
+type part string
+
+func (p part) get(tx *Tx, key string, v any) (ok bool, err error) {
+	bb := tx.tx.Bucket([]byte(p))
+	if bb == nil {
+		return false, nil
+	}
+	sealed := bb.Get([]byte(key))
+	if sealed == nil {
+		return false, nil
+	}
+	err = p.decode([]byte(key), sealed, v)
+	return err == nil, err
+}
+
+// decode reads a value into what v points to.
+func (p part) decode(key, sealed []byte, v any) error {
+	value, err := unseal(key, sealed)
+	if err != nil {
+		return fmt.Errorf("store: bucket %s: %w", string(p), err)
+	}
+	if err := json.Unmarshal(value, v); err != nil {
+		return fmt.Errorf("store: bucket %s: value of %q: %w", string(p), key, err)
+	}
+	return nil
+}
+
+func (p part) put(tx *Tx, key string, v any) error {
+	if !tx.tx.Writable() {
+		return ErrReadOnly
+	}
+	bb, err := tx.tx.CreateBucketIfNotExists([]byte(p))
+	if err != nil {
+		return fmt.Errorf("store: bucket %s: %w", string(p), err)
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("store: bucket %s: value of %q: %w", string(p), key, err)
+	}
+	if err := bb.Put([]byte(key), seal(key, value)); err != nil {
+		return fmt.Errorf("store: bucket %s: %q: %w", string(p), key, err)
+	}
+	return nil
+}
+
+func (p part) delete(tx *Tx, key string) error {
+	if !tx.tx.Writable() {
+		return ErrReadOnly
+	}
+	bb := tx.tx.Bucket([]byte(p))
+	if bb == nil {
+		return nil
+	}
+	if err := bb.Delete([]byte(key)); err != nil {
+		return fmt.Errorf("store: bucket %s: %q: %w", string(p), key, err)
+	}
+	return nil
+}
+
+func (p part) deletePrefix(tx *Tx, prefix string) error {
+	var keys []string
+	p.all(tx, prefix, func(k, _ []byte) bool {
+		keys = append(keys, string(k))
+		return true
+	})
+	for _, k := range keys {
+		if err := p.delete(tx, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all calls f for the keys that begin with prefix, until it returns false.
+func (p part) all(tx *Tx, prefix string, f func(k, sealed []byte) bool) {
+	bb := tx.tx.Bucket([]byte(p))
+	if bb == nil {
+		return
+	}
+	c := bb.Cursor()
+	for k, v := c.Seek([]byte(prefix)); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
+		if v != nil && !f(k, v) {
+			return
 		}
 	}
 }
 
-// Sequence returns a number that the bucket has not given out before.
-func (b Bucket[T]) Sequence(tx *Tx) (uint64, error) {
+func (p part) sequence(tx *Tx) (uint64, error) {
 	if !tx.tx.Writable() {
 		return 0, ErrReadOnly
 	}
-	bb, err := tx.tx.CreateBucketIfNotExists([]byte(b.Name))
+	bb, err := tx.tx.CreateBucketIfNotExists([]byte(p))
 	if err != nil {
-		return 0, fmt.Errorf("store: bucket %s: %w", b.Name, err)
+		return 0, fmt.Errorf("store: bucket %s: %w", string(p), err)
 	}
 	return bb.NextSequence()
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func (s *Server) claimDigest(tags []provisioning.Tag) []byte {
 		}
 		items = append(items, b)
 	}
-	slices.SortFunc(items, bytes.Compare)
+	sort.Slice(items, func(i, j int) bool { return bytes.Compare(items[i], items[j]) < 0 })
 	h := hmac.New(sha256.New, s.secret)
 	for _, b := range items {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(b))))

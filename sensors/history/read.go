@@ -2,8 +2,8 @@ package history
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"postern/drivers"
@@ -221,12 +221,20 @@ func (c *Cursor) next() error {
 	if !done {
 		c.page = slices.DeleteFunc(c.page, func(s sample) bool { return s.ms >= next })
 	}
-	byTime := func(a, b sample) int { return cmp.Compare(a.ms, b.ms) }
-	if !slices.IsSortedFunc(c.page, byTime) {
-		slices.SortStableFunc(c.page, byTime)
-	}
+	sortSamples(c.page)
 	c.from, c.done = next, done
 	return nil
+}
+
+// sortSamples orders samples by time.
+func sortSamples(page []sample) {
+	sorted := true
+	for i := 1; i < len(page) && sorted; i++ {
+		sorted = page[i-1].ms <= page[i].ms
+	}
+	if !sorted {
+		sort.SliceStable(page, func(i, j int) bool { return page[i].ms < page[j].ms })
+	}
 }
 
 // memory takes what is not in the store yet.

@@ -1,8 +1,8 @@
 package history
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"postern/internal/store"
@@ -110,7 +110,7 @@ func (h *History) sumHour(c *change, from, to int64) error {
 		if err != nil {
 			return err
 		}
-		slices.SortStableFunc(page, func(a, b sample) int { return cmp.Compare(a.ms, b.ms) })
+		sortSamples(page)
 		for i := range page {
 			s := &page[i]
 			if s.ms < at || s.ms >= next {
@@ -145,8 +145,9 @@ func (c *change) addRows(l Level, a *summing) {
 	if len(chunks) == 0 {
 		return
 	}
-	slices.SortFunc(chunks, func(a, b chunk) int {
-		return cmp.Or(cmp.Compare(a.series, b.series), cmp.Compare(a.times[0], b.times[0]))
+	sort.Slice(chunks, func(i, j int) bool {
+		a, b := &chunks[i], &chunks[j]
+		return a.series < b.series || a.series == b.series && a.times[0] < b.times[0]
 	})
 	c.add[l] = append(c.add[l], appendBlock(nil, chunks))
 }
@@ -227,7 +228,7 @@ func (h *History) eachRow(l Level, want map[uint32]*series, from, to int64, f fu
 		if err != nil {
 			return err
 		}
-		slices.SortStableFunc(page, func(a, b found) int { return cmp.Compare(a.r.end, b.r.end) })
+		sort.SliceStable(page, func(i, j int) bool { return page[i].r.end < page[j].r.end })
 		for _, p := range page {
 			if p.r.end < next {
 				f(p.s, p.r)

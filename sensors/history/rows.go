@@ -1,8 +1,7 @@
 package history
 
 import (
-	"cmp"
-	"slices"
+	"sort"
 	"time"
 
 	"postern/internal/node"
@@ -143,7 +142,7 @@ func (h *History) collect(f field, p Period, from, to int64, m mark) ([]kept, er
 			}
 		}
 	}
-	slices.SortStableFunc(got, func(a, b kept) int { return cmp.Compare(a.row.end, b.row.end) })
+	sort.SliceStable(got, func(i, j int) bool { return got[i].row.end < got[j].row.end })
 	return got, nil
 }
 

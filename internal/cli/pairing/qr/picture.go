@@ -1,72 +1,31 @@
 package qr
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
-	"hash/adler32"
-	"hash/crc32"
 	"html"
 	"strconv"
 	"strings"
 
-	"compress/flate"
+	"postern/internal/cli/picture"
 )
 
-// PNG draws a symbol in black and white, scale pixels a module (1 to 64). It is
-// written here because image/png would bring half a megabyte with it.
+// PNG draws a symbol in black and white, scale pixels a module (1 to 64).
 func (s Symbol) PNG(scale int) ([]byte, error) {
 	if scale < 1 || scale > 64 {
 		return nil, fmt.Errorf("a module has 1 to 64 pixels, not %d", scale)
 	}
 	side := (s.Size() + 2*Quiet) * scale
-	raw := make([]byte, 0, side*(1+(side+7)/8))
+	rows := make([]byte, 0, side*(side+7)/8)
 	for y := range side {
-		raw = append(raw, 0) // the row's filter: none
 		row := make([]byte, (side+7)/8)
 		for x := range side {
 			if !s.Black(x/scale-Quiet, y/scale-Quiet) { // 1 is white
 				row[x/8] |= 0x80 >> (x % 8)
 			}
 		}
-		raw = append(raw, row...)
+		rows = append(rows, row...)
 	}
-	data, err := zlibbed(raw)
-	if err != nil {
-		return nil, err
-	}
-	head := binary.BigEndian.AppendUint32(nil, uint32(side))
-	head = binary.BigEndian.AppendUint32(head, uint32(side))
-	head = append(head, 1, 0, 0, 0, 0) // 1 bit a pixel, grey, not interlaced
-	out := []byte("\x89PNG\r\n\x1a\n")
-	out = chunk(out, "IHDR", head)
-	out = chunk(out, "IDAT", data)
-	return chunk(out, "IEND", nil), nil
-}
-
-// chunk appends one chunk of a PNG (ISO/IEC 15948 §5.3).
-func chunk(out []byte, name string, data []byte) []byte {
-	out = binary.BigEndian.AppendUint32(out, uint32(len(data)))
-	start := len(out)
-	out = append(append(out, name...), data...)
-	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[start:]))
-}
-
-// zlibbed compresses in the form of RFC 1950, which PNG and PDF use.
-func zlibbed(raw []byte) ([]byte, error) {
-	var b bytes.Buffer
-	b.Write([]byte{0x78, 0x9c}) // 32 KiB window, default effort
-	w, err := flate.NewWriter(&b, flate.DefaultCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(raw); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return binary.BigEndian.AppendUint32(b.Bytes(), adler32.Checksum(raw)), nil
+	return picture.Grey(side, side, rows)
 }
 
 // runs calls f for every horizontal run of black modules.

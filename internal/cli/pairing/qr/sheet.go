@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"postern/internal/cli/picture"
 )
 
 // The sheet: A4 with labels in 3 columns and 7 rows, as label paper of 63.5 mm
@@ -39,7 +41,7 @@ func Sheet(labels []Label, skip int) ([]byte, error) {
 			place := i - first
 			labels[i].draw(&b, leftEdge+float64(place%columns)*acrossStep, topEdge+float64(place/columns)*downStep)
 		}
-		content, err := zlibbed([]byte(b.String()))
+		content, err := picture.Zlib([]byte(b.String()))
 		if err != nil {
 			return nil, err
 		}
