@@ -125,6 +125,7 @@ var table = []room{
 		[]string{"drivers"}, []string{"github.com/prometheus/procfs", moduleSys}},
 	{"drivers/modbus/slave", "a Modbus unit for demonstrations and tests",
 		[]string{"drivers", "drivers/modbus", "drivers/serial"}, []string{moduleSys}}, // pseudo terminals
+	{"drivers/modbus/peer", "independent Modbus slaves and a master, for tests; knows nothing of the product", nil, []string{"github.com/creack/pty", "golang.org/x/term"}},
 	{"drivers/modbus", "Modbus framing and slaves over any port",
 		[]string{"drivers", "drivers/serial"}, nil},
 	{"drivers/drivertest", "the suite every driver passes", []string{"drivers"}, nil},

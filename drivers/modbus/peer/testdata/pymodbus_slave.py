@@ -1,7 +1,8 @@
-"""A Modbus slave made of Debian's python3-pymodbus, for peer_test.go.
+"""A Modbus slave made of Debian's python3-pymodbus, for tests.
 
-Arguments: rtu TTY BAUD | tcp PORT. It prints "ready" and serves unit 7 until
-its standard input is closed.
+Arguments: rtu TTY BAUD | tcp PORT. On a pseudo terminal it
+cannot have parity, and need not. The setting comes on standard input, as for
+peer.c. It prints "ready" and serves until its standard input is closed.
 """
 import asyncio
 import sys
@@ -13,13 +14,23 @@ from pymodbus.transaction import ModbusRtuFramer, ModbusSocketFramer
 
 
 def context():
-    def words(first):
-        return ModbusSequentialDataBlock(0, [(first + i) & 0xFFFF for i in range(200)])
-
-    bits = ModbusSequentialDataBlock(0, [i % 3 == 0 for i in range(200)])
-    coils = ModbusSequentialDataBlock(0, [False] * 200)
-    unit = ModbusSlaveContext(di=bits, co=coils, hr=words(1000), ir=words(64000), zero_mode=True)
-    return ModbusServerContext(slaves={7: unit}, single=False)
+    unit, size, lines = 1, 200, []
+    for line in sys.stdin:
+        words = line.split()
+        if words[0] == "serve":
+            break
+        if words[0] == "unit":
+            unit = int(words[1])
+        elif words[0] == "size":
+            size = int(words[1])
+        else:
+            lines.append((words[0], [int(w, 0) for w in words[1:]]))
+    tables = {t: [0] * size for t in "cdih"}
+    for table, (at, *values) in lines:
+        tables[table][at:at + len(values)] = values
+    block = {t: ModbusSequentialDataBlock(0, v) for t, v in tables.items()}
+    store = ModbusSlaveContext(di=block["d"], co=block["c"], hr=block["h"], ir=block["i"], zero_mode=True)
+    return ModbusServerContext(slaves={unit: store}, single=False)
 
 
 async def main():
