@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -158,7 +159,7 @@ func TestUnplugAndReplug(t *testing.T) {
 	}
 	defer p.Close()
 	p.retryNow()
-	before := descriptors(t)
+	before, goroutines := descriptors(t), runtime.NumGoroutine()
 	b := make([]byte, 8)
 	for i := range cycles {
 		if _, err := p.Write([]byte("hi")); err != nil {
@@ -180,6 +181,9 @@ func TestUnplugAndReplug(t *testing.T) {
 	}
 	if after := descriptors(t); after > before+2 {
 		t.Errorf("%d descriptors before, %d after %d cycles", before, after, cycles)
+	}
+	if after := runtime.NumGoroutine(); after > goroutines {
+		t.Errorf("%d goroutines before, %d after %d cycles", goroutines, after, cycles)
 	}
 }
 
