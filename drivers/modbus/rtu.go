@@ -80,7 +80,7 @@ func (r *rtu) exchange(ctx context.Context, unit byte, pdu []byte, timeout time.
 	sent := time.Now().Add(time.Duration(len(frame)) * r.char)
 	r.quiet = sent
 	if unit == 0 { // a broadcast has no answer
-		return nil, r.pause(ctx, sent.Add(broadcastPause))
+		return nil, serial.Pause(ctx, sent.Add(broadcastPause))
 	}
 	got, err := r.receive(ctx, unit, frame, sent.Add(timeout))
 	if err != nil {
@@ -120,7 +120,7 @@ func (r *rtu) clear(ctx context.Context, unit byte) error {
 		}
 		r.dirty = false
 	}
-	return r.pause(ctx, r.quiet.Add(r.silence))
+	return serial.Pause(ctx, r.quiet.Add(r.silence))
 }
 
 // drain discards what comes until the line is silent for quiet, but not past
@@ -163,21 +163,6 @@ func (r *rtu) awaitLate(ctx context.Context, unit byte, until time.Time) error {
 		return err
 	}
 	return nil
-}
-
-func (r *rtu) pause(ctx context.Context, until time.Time) error {
-	d := time.Until(until)
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // read reads with a deadline and prefers the error of ctx.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/drivers/modbus"
+	"postern/drivers/serial"
 )
 
 // Fault is what a unit does wrong, until another one is set.
@@ -121,7 +122,7 @@ func (s *Server) ServeRTU(ctx context.Context, rw Stream) error {
 			if !ok {
 				break
 			}
-			if err := s.answerRTU(ctx, rw, unit, pdu); err != nil {
+			if err := s.answerRTU(ctx, rw, last, unit, pdu); err != nil {
 				return ended(ctx, err)
 			}
 			buf = rest
@@ -150,7 +151,7 @@ func nextRequest(b []byte) (unit byte, pdu, rest []byte, ok bool) {
 	return 0, nil, b, false
 }
 
-func (s *Server) answerRTU(ctx context.Context, w io.Writer, unit byte, pdu []byte) error {
+func (s *Server) answerRTU(ctx context.Context, w io.Writer, heard time.Time, unit byte, pdu []byte) error {
 	s.mu.Lock()
 	image, fault := s.units[unit], s.faults[unit]
 	if image != nil {
@@ -182,7 +183,7 @@ func (s *Server) answerRTU(ctx context.Context, w io.Writer, unit byte, pdu []by
 	case Late:
 		wait += s.Lateness
 	}
-	if err := sleep(ctx, wait); err != nil {
+	if err := serial.Pause(ctx, heard.Add(wait)); err != nil {
 		return err
 	}
 	_, err := w.Write(frame)
@@ -205,20 +206,6 @@ func (s *Server) silence() time.Duration {
 	return s.onWire(7) / 2
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // ServeTCP serves TCP frames on a stream until ctx is done (nil) or the stream
 // ends.
 func (s *Server) ServeTCP(ctx context.Context, rw Stream) error {
@@ -229,6 +216,7 @@ func (s *Server) ServeTCP(ctx context.Context, rw Stream) error {
 		}
 	}()
 	var buf []byte
+	heard := time.Now()
 	b := make([]byte, 512)
 	for {
 		id, unit, pdu, n, err := modbus.ParseMBAP(buf)
@@ -240,17 +228,17 @@ func (s *Server) ServeTCP(ctx context.Context, rw Stream) error {
 			if err != nil {
 				return ended(ctx, err)
 			}
-			buf = append(buf, b[:k]...)
+			buf, heard = append(buf, b[:k]...), time.Now()
 			continue
 		}
-		if err := s.answerTCP(ctx, rw, id, unit, pdu); err != nil {
+		if err := s.answerTCP(ctx, rw, heard, id, unit, pdu); err != nil {
 			return ended(ctx, err)
 		}
 		buf = append(buf[:0], buf[n:]...)
 	}
 }
 
-func (s *Server) answerTCP(ctx context.Context, w io.Writer, id uint16, unit byte, pdu []byte) error {
+func (s *Server) answerTCP(ctx context.Context, w io.Writer, heard time.Time, id uint16, unit byte, pdu []byte) error {
 	s.mu.Lock()
 	image, fault := s.units[unit], s.faults[unit]
 	s.mu.Unlock()
@@ -265,7 +253,7 @@ func (s *Server) answerTCP(ctx context.Context, w io.Writer, id uint16, unit byt
 	if fault == Late {
 		wait += s.Lateness
 	}
-	if err := sleep(ctx, wait); err != nil {
+	if err := serial.Pause(ctx, heard.Add(wait)); err != nil {
 		return err
 	}
 	_, err := w.Write(modbus.AppendMBAP(nil, id, unit, answer))
