@@ -23,10 +23,10 @@ type listed struct {
 }
 
 // packages asks the go command for every package of the module, as built for
-// a board.
-func packages(t *testing.T) []listed {
+// a board, or with further flags.
+func packages(t *testing.T, flags ...string) []listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", module+"/...")
+	cmd := exec.Command("go", append(append([]string{"list", "-json=ImportPath,Dir,Imports,GoFiles"}, flags...), module+"/...")...)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -80,9 +80,31 @@ func violations(p listed) []string {
 }
 
 func TestImports(t *testing.T) {
-	for _, p := range packages(t) {
-		for _, v := range violations(p) {
-			t.Error(v)
+	for _, flags := range [][]string{nil, {"-tags=fleet"}} {
+		for _, p := range packages(t, flags...) {
+			for _, v := range violations(p) {
+				t.Error(v)
+			}
+		}
+	}
+}
+
+// TestBoardsLackTheFleet: what the tag fleet adds is not in what boards get.
+func TestBoardsLackTheFleet(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/cmd/postern").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, err := exec.Command("go", "list", "-tags=fleet", "-deps", module+"/cmd/postern").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mod := range []string{"github.com/jackc/", "github.com/makiuchi-d/gozxing"} {
+		if bytes.Contains(out, []byte(mod)) {
+			t.Errorf("the build for boards has %s", mod)
+		}
+		if !bytes.Contains(fleet, []byte(mod)) {
+			t.Errorf("the build with the tag fleet has no %s", mod)
 		}
 	}
 }

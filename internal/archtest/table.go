@@ -16,13 +16,14 @@ type room struct {
 }
 
 const (
-	moduleJID    = "mellium.im/xmpp/jid"       // addresses by RFC 7622; nothing else of that module
-	modulePeriph = "periph.io/x/"              // buses, pins and chips
-	moduleSys    = "golang.org/x/sys/unix"     // what the standard library has no name for
-	moduleScram  = "github.com/xdg-go/scram"   // SASL SCRAM, client and server
-	moduleBbolt  = "go.etcd.io/bbolt"          // the one store
-	moduleYAML   = "github.com/goccy/go-yaml"  // configuration with line and column
-	modulePrep   = "golang.org/x/text/secure/" // precis, for passwords and names
+	moduleJID    = "mellium.im/xmpp/jid"            // addresses by RFC 7622; nothing else of that module
+	modulePeriph = "periph.io/x/"                   // buses, pins and chips
+	moduleSys    = "golang.org/x/sys/unix"          // what the standard library has no name for
+	moduleScram  = "github.com/xdg-go/scram"        // SASL SCRAM, client and server
+	moduleBbolt  = "go.etcd.io/bbolt"               // the one store
+	moduleYAML   = "github.com/goccy/go-yaml"       // configuration with line and column
+	modulePgconn = "github.com/jackc/pgx/v5/pgconn" // PostgreSQL's protocol; build tag fleet
+	modulePrep   = "golang.org/x/text/secure/"      // precis, for passwords and names
 )
 
 // table lists the rooms from the top down. The most exact pattern that matches
@@ -35,7 +36,7 @@ var table = []room{
 	{"internal/cli/daemon", "sub-commands that run a daemon or ask one: the composition root is called here; hub and registry are composed here",
 		[]string{"internal/gateway/...", "internal/config", "internal/local", "internal/store", "internal/node", "internal/existate", "internal/audit", "internal/systemd", "internal/cli", "internal/cli/survey", "internal/cli/doctor", "board", "provisioning/...", "xmpp/...", "exi/...", "drivers/...", "internal/dnssd"}, []string{moduleJID, moduleYAML, "golang.org/x/term"}},
 	{"internal/cli/pairing", "commands about claims and rights: speak the vocabulary of provisioning to a registry",
-		[]string{"internal/cli", "internal/cli/pairing/qr", "internal/config", "internal/local", "internal/node", "provisioning", "xmpp"}, []string{moduleJID}},
+		[]string{"internal/cli", "internal/cli/pairing/qr", "internal/config", "internal/local", "internal/node", "provisioning", "xmpp"}, []string{moduleJID, "github.com/makiuchi-d/gozxing"}},
 	{"internal/cli/pairing/qr", "claim codes as QR codes and labels; knows nothing of XMPP",
 		[]string{"internal/cli/picture"}, []string{"rsc.io/qr/coding"}},
 	{"internal/cli/survey", "what is connected to this machine, found through the drivers and written down as configuration",
@@ -58,6 +59,8 @@ var table = []room{
 		[]string{"xmpp/...", "exi/...", "internal/store"}, []string{moduleJID}},
 	{"provisioning/registry/...", "thing registry and provisioning server",
 		[]string{"provisioning", "provisioning/registry/state", "xmpp/...", "exi/...", "internal/store"}, []string{moduleJID}},
+	{"provisioning/registry/postgres", "what keeps a registry's data for a fleet; code with the build tag fleet only",
+		[]string{"provisioning/registry/state"}, []string{modulePgconn}},
 	{"provisioning/registry/state/...", "what keeps a registry's data, as seen from the registry: transactions over JSON values",
 		[]string{"provisioning/registry/state"}, nil},
 	{"provisioning/...", "device side of provisioning; implements node.Access",

@@ -13,6 +13,8 @@ type Registry struct {
 	Server    string `json:"server,omitempty"`
 	Connected bool   `json:"connected"`
 	Error     string `json:"error,omitempty"`
+	// Database is the address of the one that keeps its state; empty for a file.
+	Database string `json:"database,omitempty"`
 
 	Things        int    `json:"things"`
 	Claimed       int    `json:"claimed"`

@@ -90,7 +90,7 @@ func finish(env *cli.Env, cmd string, err error) int {
 	fmt.Fprintf(env.Stderr, "postern %s: %v\n", cmd, err)
 	var ps config.Problems
 	switch {
-	case errors.Is(err, local.ErrNobody):
+	case errors.Is(err, local.ErrNobody), databaseAway(err):
 		return cli.ExitUnreachable
 	case errors.Is(err, local.ErrDenied):
 		return cli.ExitDenied

@@ -58,6 +58,9 @@ func writeRegistry(b *strings.Builder, r *local.Registry) {
 		where = ", component of " + r.Server
 	}
 	fmt.Fprintf(b, "registry    %s%s\n", printable(r.Domain), printable(where))
+	if r.Database != "" {
+		fmt.Fprintf(b, "            kept in %s\n", printable(r.Database))
+	}
 	fmt.Fprintf(b, "            %d things, %d claimed, %d public\n", r.Things, r.Claimed, r.Listed)
 	fmt.Fprintf(b, "            %d rules for %d devices, %d open questions", r.Rules, r.Devices, r.Questions)
 	if r.Behind > 0 {

@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -18,7 +18,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/gateway"
 	"postern/internal/local"
-	"postern/internal/store"
 	"postern/provisioning/registry"
 	"postern/xmpp/component"
 )
@@ -43,7 +42,7 @@ Serving:
   --log LEVEL          debug, info, warn or error (info)
   --example            print a configuration to start from, and end
 
-State, while no registry runs:
+State, while no registry runs (export from a database also while one does):
   export [FILE]        write the whole state as JSON lines; it holds the secrets
                        of things that nobody has claimed yet
   import [FILE]        read such lines into an empty state
@@ -56,14 +55,20 @@ Programs that ask about their users, at the running registry (or hub):
 Both:
   --state DIR          where the state is kept ($STATE_DIRECTORY, else
                        /var/lib/postern-registry, for others $XDG_STATE_HOME)
+  --database ADDRESS   keep it in PostgreSQL instead: postgres://USER@HOST/NAME,
+                       without a password (build with the tag fleet)
+  --database-password-file FILE
+                       the password; PGPASSFILE and ~/.pgpass count as well
   --socket PATH        local door, for postern status and the commands for rules
 
-Exit codes: 0 ended as asked, 1 failure, 2 usage, 78 configuration.
+Exit codes: 0 ended as asked, 1 failure, 2 usage, 3 the database cannot be
+reached, 78 configuration.
 
 Examples:
   postern registry --domain things.example.org --server 127.0.0.1:5347 \
       --secret-file /etc/postern/component-secret
   postern registry export things.jsonl
+  postern registry import things.jsonl --database postgres:///postern
   postern registry services put portal.json
 `
 
@@ -82,9 +87,10 @@ type registryFile struct {
 	KeyBits        int            `yaml:"key_bits" default:"64" min:"0" max:"160" doc:"how hard the KEY of a thing must be to guess; 0 takes things without"`
 	Limits         registryLimits `yaml:"limits,omitempty" doc:"what strangers can make it keep and do"`
 
-	State registryState `yaml:"state,omitempty" doc:"where its state is kept"`
-	Local registryLocal `yaml:"local,omitempty" doc:"the local door"`
-	Log   config.Log    `yaml:"log,omitempty" doc:"what is written to standard error"`
+	State    registryState    `yaml:"state,omitempty" doc:"where its state is kept"`
+	Database registryDatabase `yaml:"database,omitempty" doc:"PostgreSQL for the state, instead of a file; needs the build with the tag fleet"`
+	Local    registryLocal    `yaml:"local,omitempty" doc:"the local door"`
+	Log      config.Log       `yaml:"log,omitempty" doc:"what is written to standard error"`
 }
 
 type registryState struct {
@@ -133,6 +139,7 @@ func (f *registryFile) config(log *slog.Logger) registry.Config {
 // registryOptions are the command line.
 type registryOptions struct {
 	file, domain, server, secret, log, state, socket string
+	database, password                               string
 	example                                          bool
 }
 
@@ -142,7 +149,7 @@ func Registry(ctx context.Context, env cli.Env, args []string) int {
 	f := newFlags("registry", registryHelp)
 	for name, p := range map[string]*string{
 		"config": &o.file, "domain": &o.domain, "server": &o.server, "secret-file": &o.secret,
-		"log": &o.log, "state": &o.state, "socket": &o.socket,
+		"log": &o.log, "state": &o.state, "socket": &o.socket, "database": &o.database, "database-password-file": &o.password,
 	} {
 		f.StringVar(p, name, "", "")
 	}
@@ -202,13 +209,22 @@ func (o *registryOptions) load(env *cli.Env) (*registryFile, error) {
 			return nil, fmt.Errorf("%w: %s in %s", errConfig, count(len(ps), "problem"), o.file)
 		}
 	}
-	for to, v := range map[*string]string{&f.Domain: o.domain, &f.Server: o.server, &f.Log.Level: o.log, &f.State.Directory: o.state, &f.Local.Socket: o.socket} {
+	for to, v := range map[*string]string{&f.Domain: o.domain, &f.Server: o.server, &f.Log.Level: o.log, &f.State.Directory: o.state, &f.Local.Socket: o.socket, &f.Database.Address: o.database} {
 		if v != "" {
 			*to = v
 		}
 	}
 	if o.secret != "" && o.secret != "-" {
 		f.Secret = config.Secret{File: o.secret}
+	}
+	if o.password != "" {
+		f.Database.Password = config.Secret{File: o.password}
+	}
+	switch {
+	case f.Database.Address == "" && !f.Database.Password.IsZero():
+		return nil, usagef("there is a password for a database, but no database: --database, or database.address in the configuration")
+	case f.Database.Address != "" && f.State.Directory != "":
+		return nil, usagef("the state is kept in a directory or in a database, not in both")
 	}
 	return f, nil
 }
@@ -245,7 +261,6 @@ func (o *registryOptions) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "domain", f.Domain, "server", f.Server, "things", r.svc.Stats().Things)
 	leave := attend(ctx, env, log, nil)
 	err = r.run(ctx)
 	leave()
@@ -255,71 +270,78 @@ func (o *registryOptions) run(ctx context.Context, env *cli.Env) error {
 
 // registryDaemon is a running postern registry.
 type registryDaemon struct {
-	svc     *registry.Server
-	link    *component.Client
+	file    *registryFile
+	secret  func(context.Context) (string, error)
+	log     *slog.Logger
 	door    *local.Server
-	db      *store.DB
-	server  string
 	started time.Time
+
+	svc  atomic.Pointer[registry.Server] // nil while it waits for its database
+	link *component.Client
+	db   *registryDB
 
 	mu     sync.Mutex
 	online bool
 	since  time.Time
 	err    error // why the last connection ended
+	wait   error // why there is no database yet
 }
 
+// openRegistry opens the local door and the state. A database that is away
+// holds nothing up: run waits for it.
 func openRegistry(ctx context.Context, f *registryFile, secret func(context.Context) (string, error), log *slog.Logger) (r *registryDaemon, err error) {
-	dir, err := gateway.StateDirectory(f.State.Directory, "postern-registry")
-	if err != nil {
-		return nil, err
-	}
-	r = &registryDaemon{server: f.Server, started: time.Now(), since: time.Now()}
+	r = &registryDaemon{file: f, secret: secret, log: log, started: time.Now(), since: time.Now()}
 	socket := f.Local.Socket
 	if socket == "" {
 		socket = local.Path("postern-registry")
 	}
-	r.door = &local.Server{Path: socket, Logger: log}
+	r.door = &local.Server{Path: socket, Logger: log, Handlers: r.handlers()}
 	if err := r.door.Listen(); err != nil {
 		return nil, err
 	}
-	if err := r.open(ctx, f, dir, secret, log); err != nil {
+	if err := r.open(ctx); err != nil && !r.waits(err) {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
-func (r *registryDaemon) open(ctx context.Context, f *registryFile, dir string, secret func(context.Context) (string, error), log *slog.Logger) (err error) {
-	if r.db, err = openRegistryStore(ctx, dir, log); err != nil {
+// handlers are the local door's, for a service that may come later.
+func (r *registryDaemon) handlers() map[string]local.Handler {
+	all := map[string]local.Handler{"GET /v1/status": func(context.Context, *local.Request) (any, error) { return r.status(), nil }}
+	for name := range registryDoor(nil) {
+		all[name] = func(ctx context.Context, q *local.Request) (any, error) {
+			svc := r.svc.Load()
+			if svc == nil {
+				return nil, errors.New("the registry waits for its database; postern status says why")
+			}
+			return registryDoor(svc)[name](ctx, q)
+		}
+	}
+	return all
+}
+
+// open opens the state and puts the service together.
+func (r *registryDaemon) open(ctx context.Context) (err error) {
+	if r.db, err = openRegistryDB(ctx, r.file, r.log); err != nil {
 		return err
 	}
-	c := f.config(log.With("part", "registry"))
-	c.Store = registry.Bolt(r.db)
-	if r.svc, err = registry.New(c); err != nil {
+	c := r.file.config(r.log.With("part", "registry"))
+	c.Store = r.db
+	svc, err := registry.New(c)
+	if err != nil {
 		return err
 	}
 	r.link, err = component.New(component.Config{
-		Addr: f.Server, Domain: f.Domain, Secret: secret, Handler: r.svc, OnOnline: r.state, OnError: r.failed, Logger: log.With("part", "link"),
+		Addr: r.file.Server, Domain: r.file.Domain, Secret: r.secret, Handler: svc, OnOnline: r.state, OnError: r.failed, Logger: r.log.With("part", "link"),
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConfig, err)
 	}
-	r.svc.SetSender(r.link)
-	r.door.Handlers = registryDoor(r.svc)
-	r.door.Handlers["GET /v1/status"] = func(context.Context, *local.Request) (any, error) { return r.status(), nil }
+	svc.SetSender(r.link)
+	r.svc.Store(svc)
+	r.log.Info("serving", "domain", r.file.Domain, "server", r.file.Server, "things", svc.Stats().Things)
 	return nil
 }
-
-// openRegistryStore opens the store of a registry in dir.
-func openRegistryStore(ctx context.Context, dir string, log *slog.Logger) (*store.DB, error) {
-	o := store.Options{Logger: log, Order: registry.Buckets()}
-	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == "postern" {
-		o.Check = store.ChildCheck(exe, "store", "check")
-	}
-	return store.Open(ctx, filepath.Join(dir, registryStore), o)
-}
-
-// registryStore is the name of a registry's store.
-const registryStore = "registry.db"
 
 func (r *registryDaemon) state(on bool) {
 	r.mu.Lock()
@@ -339,13 +361,24 @@ func (r *registryDaemon) failed(err error) {
 func (r *registryDaemon) status() local.Status {
 	s := local.Status{
 		Role: "registry", Version: Version(), PID: os.Getpid(), Started: r.started, Now: time.Now(),
-		Memory: gateway.Memory(), Registry: registryStatus(r.svc),
+		Memory: gateway.Memory(), Registry: &local.Registry{Domain: r.file.Domain},
+	}
+	svc := r.svc.Load()
+	if svc != nil {
+		s.Registry = registryStatus(svc)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.Registry.Server, s.Registry.Connected = r.server, r.online
-	if !r.online {
-		p := "not connected to " + r.server
+	s.Registry.Server, s.Registry.Connected, s.Registry.Database = r.file.Server, r.online, r.file.Database.Address
+	broken := r.wait
+	if svc != nil {
+		broken = r.db.problem()
+	}
+	if broken != nil {
+		s.Problems = append(s.Problems, broken.Error())
+	}
+	if !r.online && svc != nil {
+		p := "not connected to " + r.file.Server
 		if r.err != nil {
 			s.Registry.Error = r.err.Error()
 			p += ": " + s.Registry.Error
@@ -361,55 +394,77 @@ func (r *registryDaemon) run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context) error{r.door.Run, r.svc.Run, r.link.Run} {
+	start := func(part func(context.Context) error) {
 		wg.Go(func() {
 			if err := part(ctx); err != nil && ctx.Err() == nil {
 				stop(err)
 			}
 		})
 	}
+	start(r.door.Run)
+	if err := r.awaitDB(ctx); err != nil {
+		stop(err)
+	} else {
+		for _, part := range []func(context.Context) error{r.svc.Load().Run, r.link.Run, r.db.run} {
+			start(part)
+		}
+	}
 	wg.Wait()
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, r.db.Close())
+	return errors.Join(err, r.closeDB())
+}
+
+// awaitDB tries to open the state again while its database is away, after 1 s
+// to 30 s.
+func (r *registryDaemon) awaitDB(ctx context.Context) error {
+	for pause := time.Second; r.svc.Load() == nil; pause = min(2*pause, 30*time.Second) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		if err := r.open(ctx); err != nil && !r.waits(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// waits reports whether an error passes when the database is back, and then
+// closes what was opened already.
+func (r *registryDaemon) waits(err error) bool {
+	if !databaseAway(err) {
+		return false
+	}
+	if cerr := r.closeDB(); cerr != nil {
+		r.log.Warn("a database was not closed in order", "err", cerr)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wait == nil || r.wait.Error() != err.Error() {
+		r.log.Error("the database cannot be used; it is tried again", "err", err)
+	}
+	r.wait = err
+	return true
+}
+
+func (r *registryDaemon) closeDB() error {
+	if r.db == nil {
+		return nil
+	}
+	err := r.db.close()
+	r.db = nil
+	return err
 }
 
 // close closes what is not run.
-func (r *registryDaemon) close() error {
-	var err error
-	if r.db != nil {
-		err = r.db.Close()
-	}
-	return errors.Join(err, r.door.Close())
-}
-
-// withStore runs f on the state of a registry that does not run.
-func (o *registryOptions) withStore(ctx context.Context, env *cli.Env, create bool, f func(registry.DB) error) error {
-	conf, err := o.load(env)
-	if err != nil {
-		return err
-	}
-	dir, err := gateway.StateDirectory(conf.State.Directory, "postern-registry")
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(dir, registryStore)); err != nil && !create {
-		return fmt.Errorf("%w in %s; name its directory with --state", errNoState, dir)
-	}
-	db, err := openRegistryStore(ctx, dir, slog.New(slog.DiscardHandler))
-	if errors.Is(err, store.ErrLocked) {
-		return fmt.Errorf("a registry is running on %s: stop it first", dir)
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(registry.Bolt(db)), db.Close())
-}
+func (r *registryDaemon) close() error { return errors.Join(r.closeDB(), r.door.Close()) }
 
 func (o *registryOptions) export(ctx context.Context, env *cli.Env, name string) error {
-	return o.withStore(ctx, env, false, func(db registry.DB) error {
+	return o.withState(ctx, env, forExport, func(db registry.DB) error {
 		if name == "-" {
 			return registry.Export(db, env.Stdout)
 		}
@@ -435,7 +490,7 @@ func (o *registryOptions) importLines(ctx context.Context, env *cli.Env, name st
 		defer file.Close()
 		in = file
 	}
-	return o.withStore(ctx, env, true, func(db registry.DB) error {
+	return o.withState(ctx, env, forImport, func(db registry.DB) error {
 		n, err := registry.Import(db, in)
 		if err == nil {
 			fmt.Fprintf(env.Stdout, "%s imported.\n", count(n, "value"))
