@@ -326,8 +326,9 @@ func (t *tx) All(bucket string) iter.Seq[state.Raw] {
 		t.cursors++
 		name := "c" + strconv.Itoa(t.cursors)
 		params, formats := [][]byte{[]byte(bucket)}, []int16{1}
-		rows, err := t.rows("declare "+name+" no scroll cursor for select key, value from postern_registry where bucket = $1::text order by key", params, nil)
+		_, err := t.rows("declare "+name+" no scroll cursor for select key, value from postern_registry where bucket = $1::text order by key", params, nil)
 		for err == nil {
+			var rows [][][]byte
 			if rows, err = t.rows("fetch "+strconv.Itoa(fetchRows)+" from "+name, nil, formats); len(rows) == 0 {
 				break
 			}
