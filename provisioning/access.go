@@ -194,11 +194,17 @@ func (a *Access) decide(ctx context.Context, r node.Request, control bool, local
 			return d, err
 		}
 		d.Scopes = append(d.Scopes, l.Scopes...)
+		if l.Grants(r) {
+			return d, nil
+		}
 	}
 	scopes, err := a.askAll(ctx, r, control)
 	d.Scopes = append(d.Scopes, scopes...)
 	if !d.Denied() || err == nil {
 		return d, nil
+	}
+	if busy := new(xmpp.Error); errors.As(err, &busy) && busy.Condition == xmpp.ResourceConstraint {
+		return node.Decision{}, busy
 	}
 	a.log.Warn("no provisioning server answers", "requester", r.Bare, "err", err)
 	return node.Decision{}, xmpp.NewError(xmpp.RemoteServerTimeout, "the provisioning server does not answer").WithType(xmpp.Wait)
@@ -329,6 +335,9 @@ func (a *Access) ask(ctx context.Context, server jid.JID, q Question) (Answer, e
 	to := a.cfg.Resolve(server)
 	if to.String() == "" {
 		return Answer{}, fmt.Errorf("provisioning: %s cannot be reached: its presence is missing", server)
+	}
+	if err := xmpp.Detach(ctx); err != nil {
+		return Answer{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
@@ -467,6 +476,10 @@ func (a *Access) friend(ctx context.Context, who jid.JID) (bool, error) {
 		to := a.cfg.Resolve(server)
 		if to.String() == "" {
 			errs = append(errs, fmt.Errorf("provisioning: %s cannot be reached", server))
+			continue
+		}
+		if err := xmpp.Detach(ctx); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		qctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)

@@ -105,13 +105,11 @@ func (s *Session) overflow(ctx context.Context, j job) {
 	putDoc(j.doc)
 }
 
-// work handles the stanzas of one queue until it is closed.
-func (s *Session) work(ctx context.Context, queue <-chan job) {
-	for j := range queue {
-		s.handle(ctx, j)
-		j.st.Elem = exi.Cursor{} // a handler that kept it finds nothing, not another stanza
-		putDoc(j.doc)
-	}
+// serveJob handles one stanza and gives its doc back.
+func (s *Session) serveJob(ctx context.Context, j job) {
+	s.handle(ctx, j)
+	j.st.Elem = exi.Cursor{} // a handler that kept it finds nothing, not another stanza
+	putDoc(j.doc)
 }
 
 func (s *Session) handle(ctx context.Context, j job) {

@@ -37,7 +37,8 @@ func (s *Session) run(ctx context.Context) error {
 	for range n {
 		q := make(chan job, presenceRoom*s.cfg.Backlog)
 		s.workers = append(s.workers, q)
-		workers.Go(func() { s.work(ctx, q) })
+		l := &lane{s: s, queue: q, ctx: ctx, wg: &workers}
+		workers.Go(l.run)
 	}
 	err := s.keepOnline(ctx)
 	s.ended.Store(true)

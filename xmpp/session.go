@@ -48,6 +48,9 @@ type Config struct {
 	// Workers is the number of stanzas handled at the same time. The stanzas
 	// of one account always go to the same worker. 0: 4.
 	Workers int
+	// Detached bounds the handlers that wait for somebody else (see Detach)
+	// beside those. 0: 32.
+	Detached int
 	// Urgent names payloads of iqs that get a worker of their own: handlers
 	// wait for what they lead to. Their handlers must be quick.
 	Urgent []exi.Name

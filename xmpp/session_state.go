@@ -56,6 +56,7 @@ type Session struct {
 	handled     atomic.Uint32 // stanzas taken over, modulo 2^32
 	epoch       atomic.Uint32 // of the queue's session
 	present     atomic.Bool   // initial presence was sent
+	away        atomic.Int32  // detached handlers
 	ended       atomic.Bool
 	link        atomic.Pointer[link] // while stanzas flow
 	in          atomic.Uint64
@@ -107,6 +108,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.MaxIterations, 1_000_000)
 	def(&c.Workers, 4)
+	def(&c.Detached, 32)
 	def(&c.Backlog, 64)
 	def(&c.Queue, 512)
 	defTime(&c.KeepAlive, 5*time.Minute)

@@ -35,7 +35,7 @@ func (g *Gateway) owns(bare string) bool {
 	if g.access.get().Owner(bare) {
 		return true
 	}
-	return g.pairing != nil && g.pairing.thing.Owner(provisioning.Ref{}) == bare
+	return g.pairing.owner() == bare
 }
 
 func (g *Gateway) grants() node.Access {

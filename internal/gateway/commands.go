@@ -6,7 +6,6 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/control/schedule"
-	"postern/internal/node"
 	"postern/xmpp"
 	"postern/xmpp/adhoc"
 	"postern/xmpp/disco"
@@ -27,7 +26,7 @@ func (g *Gateway) isOwner(_ context.Context, from jid.JID) bool {
 	if o, err := jid.Parse(owner); err == nil && owner != "" && o.Bare().String() == bare {
 		return true
 	}
-	return g.pairing != nil && bare != "" && g.pairing.thing.Owner(node.Ref{}) == bare
+	return bare != "" && g.pairing.owner() == bare
 }
 
 // switchable lists the outputs that schedules can be made for.

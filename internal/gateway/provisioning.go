@@ -196,6 +196,15 @@ func (p *pairing) resolve(j jid.JID) jid.JID {
 	return jid.JID{}
 }
 
+// owner is who claimed the gateway as a whole; empty for nobody, and where
+// nothing is registered, or paired at all.
+func (p *pairing) owner() string {
+	if p == nil || p.thing == nil {
+		return ""
+	}
+	return p.thing.Owner(node.Ref{})
+}
+
 // claimed and disowned are called by the thing after the change is on the
 // disk; what follows from it needs the network and is done by run.
 func (p *pairing) claimed(r node.Ref, _ jid.JID)  { p.changedHands(r) }
@@ -400,10 +409,8 @@ func (p *pairing) candidates(t trusted) (list []jid.JID) {
 	if t.Registry != "" {
 		list = append(list, parseJID(t.Registry))
 	}
-	if p.thing != nil {
-		if o := p.thing.Owner(node.Ref{}); o != "" {
-			list = append(list, parseJID(o))
-		}
+	if o := p.owner(); o != "" {
+		list = append(list, parseJID(o))
 	}
 	return list
 }
@@ -455,7 +462,7 @@ func (p *pairing) policy(then roster.Policy) roster.Policy {
 			return roster.Accepted
 		}
 		if p.access == nil {
-			if p.thing.Owner(node.Ref{}) == bare.String() {
+			if p.owner() == bare.String() {
 				return roster.Accepted // 0347-R26
 			}
 			return then(ctx, from)

@@ -121,6 +121,26 @@ func ValuesFor(list []ParameterValues, name string) Values {
 	return rest
 }
 
+// Grants reports whether one scope allows everything that a request asks for,
+// so that asking somebody else would add nothing.
+func (d Decision) Grants(r Request) bool {
+	within := func(asked, have []string) bool {
+		return len(have) == 0 || len(asked) > 0 && !slices.ContainsFunc(asked, func(s string) bool { return !slices.Contains(have, s) })
+	}
+	types := r.Types
+	if types == 0 {
+		types = All
+	}
+	for i := range d.Scopes {
+		s := &d.Scopes[i]
+		nodes := len(s.Nodes) == 0 || len(r.Nodes) > 0 && !slices.ContainsFunc(r.Nodes, func(n Ref) bool { return !s.covers(n) })
+		if nodes && within(r.Fields, s.Fields) && within(r.Parameters, s.Parameters) && len(s.Values) == 0 && (s.Types == 0 || types&^s.Types == 0) {
+			return len(d.Except) == 0
+		}
+	}
+	return false
+}
+
 // Covers reports whether anything on node r is allowed.
 func (d Decision) Covers(r Ref) bool {
 	if slices.Contains(d.Except, r) {

@@ -168,3 +168,35 @@ func TestValuesOfADecision(t *testing.T) {
 		t.Error("what is excepted may be set")
 	}
 }
+
+// Who is granted all of a request need not be asked about.
+func TestGrants(t *testing.T) {
+	n, m := Ref{ID: "n"}, Ref{ID: "m"}
+	ask := Request{Nodes: []Ref{n}, Fields: []string{"a"}, Types: Momentary}
+	open := Request{Types: Momentary}
+	for _, c := range []struct {
+		s            Scope
+		ask, openAsk bool
+	}{
+		{Scope{}, true, true},
+		{Scope{Nodes: []Ref{n, m}}, true, false},
+		{Scope{Nodes: []Ref{m}}, false, false},
+		{Scope{Fields: []string{"a", "b"}}, true, false},
+		{Scope{Fields: []string{"b"}}, false, false},
+		{Scope{Types: Momentary | Peak}, true, true},
+		{Scope{Types: Peak}, false, false},
+		{Scope{Values: []ParameterValues{{"p", NoValue()}}}, false, false},
+	} {
+		d := Decision{Scopes: []Scope{{Nodes: []Ref{m}}, c.s}}
+		if d.Grants(ask) != c.ask || d.Grants(open) != c.openAsk {
+			t.Errorf("%+v: %v, %v", c.s, d.Grants(ask), d.Grants(open))
+		}
+		d.Except = []Ref{n}
+		if d.Grants(ask) {
+			t.Errorf("%+v, but for the node", c.s)
+		}
+	}
+	if (Decision{Scopes: []Scope{{Types: Momentary}}}).Grants(Request{}) {
+		t.Error("no types stand for all")
+	}
+}
