@@ -188,12 +188,21 @@ func (s *Service) act(j *job) error {
 	}
 	written := j.writes[:j.result.Written]
 	attempted := j.writes[:min(len(j.writes), j.result.Written+1)]
-	j.result.Verified = s.publish(j.ctx, j.state, written, attempted) && failed == nil
+	verified, other := s.publish(j.ctx, j.state, written, attempted)
+	j.result.Verified = verified && failed == nil
+	for i := range other {
+		if !s.overtaken(j, &other[i]) {
+			s.note(&other[i], errOther)
+		}
+	}
 	if failed != nil {
 		return failed
 	}
 	return nil
 }
+
+// errOther: a device says that it did not do what it was told.
+var errOther = errors.New("it reads back another state than was written")
 
 // errOvertaken: a move into the safe state came first.
 var errOvertaken = errors.New("overtaken by a move into the safe state")
@@ -213,11 +222,19 @@ func (s *Service) guardedSet(j *job, w *write) error {
 	if !s.overtaken(j, w) || w.param.Safe.Kind() == drivers.KindNone {
 		return err
 	}
-	again := *w
-	again.value, again.by = w.param.Safe, holder{}
-	err = s.set(j, &again)
-	s.note(&again, err)
-	return errors.Join(errOvertaken, err)
+	return errors.Join(errOvertaken, s.setSafe(j, w, "it was made safe while a command wrote it"))
+}
+
+// setSafe writes the safe value of a write's output in its place.
+func (s *Service) setSafe(j *job, w *write, why string) error {
+	safe := *w
+	safe.value, safe.by = w.param.Safe, holder{}
+	err := s.set(j, &safe)
+	if err != nil {
+		return s.notSafe(&safe, err, why, s.failures(Output{w.node.Ref, w.param.Name}))
+	}
+	s.note(&safe, nil)
+	return nil
 }
 
 // gate lets one writer at a time to a device.
@@ -257,9 +274,9 @@ func (s *Service) set(j *job, w *write) error {
 // back gives, else the value written as an estimate. attempted may hold one
 // write more than written: one that failed and left the output in a state
 // that only reading can tell. It reports whether everything written was read
-// back equal.
-func (s *Service) publish(ctx context.Context, st *state, written, attempted []write) bool {
-	verified := len(written) > 0
+// back equal, and what is in another state than was written.
+func (s *Service) publish(ctx context.Context, st *state, written, attempted []write) (verified bool, other []write) {
+	verified = len(written) > 0
 	now := s.cfg.Now()
 	var names []string
 	for _, w := range attempted {
@@ -297,12 +314,22 @@ func (s *Service) publish(ctx context.Context, st *state, written, attempted []w
 			s.output(w, live.Reading{Value: got.Value, Unit: got.Unit, Time: got.Time, Quality: live.AutomaticReadout | s.clockFlag()})
 			if !same(got.Value, w.value) {
 				verified = false
+				if contradicts(got.Value, w.value) {
+					other = append(other, w)
+				}
 				s.cfg.Logger.Warn("an output reads back another value than was written", slog.String("node", w.node.Ref.String()),
 					slog.String("parameter", w.param.Name), slog.String("written", w.value.String()), slog.String("read", got.Value.String()))
 			}
 		}
 	}
-	return verified
+	return verified, other
+}
+
+// contradicts reports whether an output reads back a state that was not
+// written. Numbers do not count: a device may round them.
+func contradicts(read, written drivers.Value) bool {
+	k := written.Kind()
+	return (k == drivers.KindBool || k == drivers.KindEnum) && !same(read, written)
 }
 
 func (s *Service) readBack(ctx context.Context, st *state, name string) ([]drivers.Sample, error) {

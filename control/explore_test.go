@@ -20,6 +20,10 @@ import (
 
 // newLife brings a machine and its model to their start.
 func newLife(r *rig, quota int) *life {
+	begin := time.Now() // the service has just begun
+	d := r.devices["r1"]
+	d.Timeout = hangs
+	r.devices["r1"] = d
 	if err := r.svc.Safe(context.Background(), "start"); err != nil {
 		r.t.Fatal(err)
 	}
@@ -27,7 +31,12 @@ func newLife(r *rig, quota int) *life {
 	synctest.Wait()
 	r.written()
 	r.before = map[string]bool{}
-	return &life{rig: r, m: &model{now: 10 * time.Second, quota: quota, changes: []time.Duration{0}, hand: 2, asked: -1, blind: -1}}
+	l := &life{rig: r, m: &model{quota: quota}, phase: begin}
+	l.m.restart()
+	l.m.tick = tick
+	l.m.elapse(10 * time.Second)
+	l.pass(offset)
+	return l
 }
 
 // point is a moment of a life to which it can be taken back. Everything on
@@ -52,10 +61,9 @@ func (l *life) save(path []int) *point {
 	s := l.svc
 	s.safety.Lock()
 	defer s.safety.Unlock()
-	p := &point{at: time.Now(), m: *l.m, code: l.code, path: path, linkLost: s.linkLost, seen: maps.Clone(s.overrides.seen),
+	p := &point{at: time.Now(), m: l.m.clone(), code: l.code, path: path, linkLost: s.linkLost, seen: maps.Clone(s.overrides.seen),
 		outputs: map[Output]*outState{}, switches: map[Output]taken{}, persons: map[Output]taken{}, open: map[string]question{},
 		readings: map[string]int{}, panels: map[string]drivers.Value{}}
-	p.m.changes = slices.Clone(l.m.changes)
 	for o, st := range s.outputs {
 		p.outputs[o] = st.shadow()
 	}
@@ -91,6 +99,7 @@ func (l *life) save(path []int) *point {
 }
 
 func (l *life) restore(p *point) {
+	time.Sleep(l.untilOffset())
 	s := l.svc
 	delta := time.Since(p.at)
 	later := func(t time.Time) time.Time {
@@ -100,12 +109,12 @@ func (l *life) restore(p *point) {
 		return t.Add(delta)
 	}
 	s.safety.Lock() // the watchdog sees all of it or nothing
-	*l.m, l.code = p.m, p.code
-	l.m.changes = slices.Clone(p.m.changes)
+	*l.m, l.code = p.m.clone(), p.code
+	l.m.tick = l.m.now + tick - offset
 	clear(s.outputs)
 	for o, st := range p.outputs {
 		c := st.shadow()
-		for _, t := range []*time.Time{&c.since, &c.set, &c.activeSince, &c.blind, &c.tripAfter, &c.moveAfter} {
+		for _, t := range []*time.Time{&c.since, &c.set, &c.activeSince, &c.blind, &c.after} {
 			*t = later(*t)
 		}
 		for i := range c.changes {
@@ -130,7 +139,12 @@ func (l *life) restore(p *point) {
 		s.confirm.open[sig] = &q
 	}
 	for id, v := range p.panels {
-		l.panels[id].state["on"] = v
+		l.panels[id].breaks(func(panel *panel) {
+			panel.state["on"] = v
+			if id != "r3" {
+				panel.breakAs(l.output(id).fault)
+			}
+		})
 		l.before[id], _ = v.Bool()
 	}
 	l.live.Forget(func(r node.Ref) bool { return p.readings[r.ID] > 0 || r.ID != "branch" && r.ID != "r3" })
@@ -142,13 +156,21 @@ func (l *life) restore(p *point) {
 			l.live.Fail(node.Ref{ID: id}, "on", time.Now(), errGone)
 		}
 	}
+	// The readings make the watchdog look, which the model does not know of.
+	busy := func(is bool) {
+		for _, st := range s.outputs {
+			st.tripping, st.moving = is, is
+		}
+	}
+	busy(true)
 	s.safety.Unlock()
 	synctest.Wait()
+	s.safety.Lock()
+	busy(false)
+	s.safety.Unlock()
 	l.written()
 	l.out()
 }
-
-var errGone = fmt.Errorf("gone")
 
 // mark tells points apart by what matters for the further course: times that
 // make no difference any more are cut.
@@ -166,11 +188,13 @@ func (p *point) mark() string {
 		if st == nil {
 			st = &outState{}
 		}
-		fmt.Fprintf(&b, "%v%v%v%v|", st.known, st.value, st.letGo, p.panels[id])
+		fmt.Fprintf(&b, "%v%v%v%v|", st.known, st.value, st.due != "", p.panels[id])
 		age(st.since, 5*time.Second)
 		age(st.activeSince, time.Minute)
 		age(st.blind, 10*time.Second)
-		age(st.tripAfter, time.Minute)
+		if left := st.after.Sub(p.at); left > 0 {
+			fmt.Fprint(&b, left, st.failures)
+		}
 		for _, c := range st.changes {
 			if id == "r2" && p.at.Sub(c) < time.Hour {
 				age(c, time.Hour)
@@ -189,6 +213,7 @@ func (p *point) mark() string {
 			fmt.Fprint(&b, left, q.wrong)
 		}
 	}
+	fmt.Fprint(&b, p.m.r1.fault, p.m.r2.fault)
 	fmt.Fprint(&b, p.seen[out("r1")], p.readings["r3"], p.readings["branch"], p.m.held, p.m.spent, p.m.door, p.m.hand)
 	return b.String()
 }
@@ -230,7 +255,7 @@ func TestModelExhaustive(t *testing.T) {
 	begin, limit := cpuTime(), exploreFor()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, func(c *Config) { c.Rules = machine(3) })
-		defer r.stop()
+		defer func() { r.stop() }()
 		l := newLife(r, 3)
 		first := l.save(nil)
 		seen := map[string]bool{first.mark(): true}
@@ -266,6 +291,9 @@ func TestModelExhaustive(t *testing.T) {
 	})
 }
 
+// firstFault is the first of the events that change how a device behaves.
+var firstFault = slices.IndexFunc(events, func(e event) bool { return e.name == "r1 works" })
+
 // A long life of random events; POSTERN_MODEL_EVENTS says how many.
 func TestModelRandom(t *testing.T) {
 	steps := 100_000
@@ -279,23 +307,38 @@ func TestModelRandom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(7, 11))
 		r := start(t, func(c *Config) { c.Rules = machine(20) })
-		defer r.stop()
+		defer func() { r.stop() }()
 		l := newLife(r, 20)
 		var last []int
 		accepted := map[string]int{}
+		// What breaks is repaired sooner than the next thing breaks, or nothing
+		// but faults would be seen.
+		var urn []int
+		for e := range len(events) - 1 {
+			n := 8
+			switch name := events[e].name; {
+			case strings.HasSuffix(name, " works"):
+				n = 6
+			case strings.Contains(name, "started again"), e >= firstFault:
+				n = 1
+			}
+			for range n {
+				urn = append(urn, e)
+			}
+		}
 		for i := range steps {
-			e := rnd.IntN(len(events) - 1)
+			e := urn[rnd.IntN(len(urn))]
 			if rnd.IntN(2000) == 0 {
 				e = len(events) - 1
 			}
-			if last = append(last, e); len(last) > 12 {
+			if last = append(last, e); len(last) > 40 {
 				last = last[1:]
 			}
-			r1, r2 := l.m.r1, l.m.r2
+			r1, r2 := l.m.r1.really, l.m.r2.really
 			if err := l.step(e); err != nil {
 				t.Fatalf("step %d, %s: %v", i, names(last), err)
 			}
-			if l.m.r1 != r1 || l.m.r2 != r2 {
+			if l.m.r1.really != r1 || l.m.r2.really != r2 {
 				accepted[events[e].name]++
 			}
 			r.books.take()

@@ -145,8 +145,11 @@ type panel struct {
 	state map[string]drivers.Value
 	fail  map[string]error
 	delay time.Duration
-	lie   bool // reads back something else
-	blind bool // cannot be read
+	late  error // told although it was written
+	hang  bool  // a write does not return before it has to
+	lie   bool  // reads back something else
+	blind bool  // cannot be read
+	tries int   // to write
 }
 
 func newPanel(name string, log *journal) *panel {
@@ -155,8 +158,13 @@ func newPanel(name string, log *journal) *panel {
 
 func (p *panel) Set(ctx context.Context, channel string, v drivers.Value) error {
 	p.mu.Lock()
-	delay := p.delay
+	delay, hang := p.delay, p.hang
+	p.tries++
 	p.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return drivers.ErrTimeout
+	}
 	if delay > 0 {
 		select {
 		case <-time.After(delay):
@@ -171,7 +179,7 @@ func (p *panel) Set(ctx context.Context, channel string, v drivers.Value) error 
 	}
 	p.state[channel] = v
 	p.log.add(p.name + "." + channel + "=" + v.String())
-	return nil
+	return p.late
 }
 
 func (p *panel) Read(_ context.Context, dst []drivers.Sample) ([]drivers.Sample, error) {
@@ -254,6 +262,7 @@ type rig struct {
 	panels  map[string]*panel
 	books   *books
 	stop    func()
+	cfg     Config
 	devices map[string]Device
 	before  map[string]bool // what r1 and r2 were before the last step of a model test
 }
@@ -315,19 +324,32 @@ func start(t testing.TB, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	if r.svc, err = New(cfg); err != nil {
-		t.Fatal(err)
+	r.cfg = cfg
+	r.launch(nil)
+	return r
+}
+
+// launch makes the service and runs it; before is called with it in between.
+func (r *rig) launch(before func()) {
+	r.t.Helper()
+	var err error
+	if r.svc, err = New(r.cfg); err != nil {
+		r.t.Fatal(err)
 	}
+	r.mux = xmpp.Mux{}
 	r.svc.Register(&r.mux)
+	if before != nil {
+		before()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	svc := r.svc
 	go func() {
 		defer close(done)
-		_ = r.svc.Run(ctx)
+		_ = svc.Run(ctx)
 	}()
 	synctest.Wait()
 	r.stop = func() { cancel(); <-done }
-	return r
 }
 
 func (r *rig) written() string {

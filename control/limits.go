@@ -154,7 +154,7 @@ func (t *trial) group(r *rule) *xmpp.Error {
 		switch st := t.state(o); {
 		case !st.activeSince.IsZero():
 			return r.refuse(xmpp.Conflict, xmpp.Wait, "%s is active; only one of the group may be", other.node.Title())
-		case !st.known:
+		case !st.known, st.tripping:
 			return r.refuse(xmpp.Conflict, xmpp.Wait, "it is not known whether %s is active", other.node.Title())
 		}
 	}

@@ -64,6 +64,9 @@ func (s *Service) SafeBut(ctx context.Context, reason string, stays func(Output)
 			byDevice[n.Device] = append(byDevice[n.Device], write{node: n, param: p, value: p.Safe})
 		}
 	}
+	for _, writes := range byDevice { // none is done before all are marked
+		s.tripping(writes, true)
+	}
 	errs := make([]error, len(order))
 	var wg sync.WaitGroup
 	for i, name := range order {
@@ -78,8 +81,11 @@ func (s *Service) SafeBut(ctx context.Context, reason string, stays func(Output)
 const safePatience = 200 * time.Millisecond
 
 // makeSafe writes the safe states of one device. A failure does not keep the
-// others from being written.
+// others from being written, and the watchdog tries what failed again.
 func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reason string) error {
+	s.tripping(writes, true)
+	defer s.poke() // what waited for it is looked at
+	defer s.tripping(writes, false)
 	gate := s.gate(writes[0].node.Device)
 	patience := time.NewTimer(safePatience)
 	defer patience.Stop()
@@ -90,27 +96,71 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 	}
 	var errs []error
 	var done []write
+	past := make(map[Output]int) // attempts that have failed
 	for i := range writes {
 		w := &writes[i]
+		o := Output{w.node.Ref, w.param.Name}
+		past[o] = s.failures(o)
 		j := &job{state: st, ctx: ctx, cmd: Command{
 			Origin: OriginSafe, At: s.cfg.Now(), Reason: reason,
 			Nodes: []node.Ref{w.node.Ref}, Assignments: []Assignment{{w.param.Name, w.value}},
 		}}
 		err := s.set(j, w)
-		s.note(w, err)
 		if err != nil {
-			err = fmt.Errorf("safe state of %s, %s: %w", w.node.Ref, w.param.Name, err)
-			s.cfg.Logger.Error("an output could not be moved into its safe state; check it by hand", slog.Any("err", err))
-			errs = append(errs, err)
+			errs = append(errs, s.notSafe(w, err, reason, past[o]))
 			s.unknown(*w, s.cfg.Now())
 		} else {
+			s.note(w, nil)
 			done = append(done, *w)
 			j.result.Written = 1
 		}
-		s.cfg.Auditor.End(ctx, &j.cmd, j.result, err)
+		// A device that is away for long is tried often: the record has the
+		// first failure, and then the success.
+		if err == nil || past[o] == 0 {
+			s.cfg.Auditor.End(ctx, &j.cmd, j.result, err)
+		}
 	}
 	if len(done) > 0 {
-		s.publish(ctx, st, done, done)
+		_, other := s.publish(ctx, st, done, done)
+		for i := range other {
+			errs = append(errs, s.notSafe(&other[i], errOther, reason, past[Output{other[i].node.Ref, other[i].param.Name}]))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// tripping marks that outputs are being made safe, so that the watchdog does not
+// do it as well.
+func (s *Service) tripping(writes []write, is bool) {
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	for i := range writes {
+		s.stateOf(Output{writes[i].node.Ref, writes[i].param.Name}).tripping = is
+	}
+}
+
+// notSafe notes that a safe value was not taken, after past attempts that
+// failed already, and lets the watchdog try again.
+func (s *Service) notSafe(w *write, err error, reason string, past int) error {
+	s.note(w, err)
+	s.safety.Lock()
+	st := s.stateOf(Output{w.node.Ref, w.param.Name})
+	st.due, st.failures = reason, past
+	st.retry(s.cfg.Now())
+	s.safety.Unlock()
+	err = fmt.Errorf("safe state of %s, %s: %w", w.node.Ref, w.param.Name, err)
+	if n := past + 1; n&(n-1) == 0 { // the 1st, 2nd, 4th …
+		s.cfg.Logger.Error("an output could not be moved into its safe state; check it by hand", slog.Int("attempts", n), slog.Any("err", err))
+	}
+	return err
+}
+
+// failures is how many attempts in a row to make an output safe have failed.
+func (s *Service) failures(o Output) int {
+	s.safety.Lock()
+	defer s.safety.Unlock()
+	if st := s.stateOf(o); st.due != "" {
+		return st.failures
+	}
+	return 0
 }

@@ -20,6 +20,9 @@ type OutputStatus struct {
 	// empty while nobody did. From is the full JID of somebody far away.
 	By   Origin
 	From string
+	// Due is why its safe value has to be written still: the device did not take
+	// it. Empty when it did.
+	Due string
 	// Locked is why commands are refused altogether; empty when they are not.
 	Locked string
 	// Override tells who at the machine holds it, and until when; empty when
@@ -79,6 +82,7 @@ func (s *Service) rulesOf(st *state, o *OutputStatus, n *node.Node, p *node.Para
 	if o.By = os.by.origin; o.By == "" && !os.set.IsZero() {
 		o.By = OriginSafe
 	}
+	o.Due = os.due
 	if t := s.overrides.of(o.Output); t != nil {
 		o.Override, o.OverrideWaits = t.text(now), t.why
 	}

@@ -159,10 +159,12 @@ func (s *Service) endOverride(st *state, from map[Output]*taken, o Output, t *ta
 	if t.Value.Kind() == drivers.KindNone || s.overrides.of(o) != nil {
 		return
 	}
-	if n := st.tree.Node(o.Node); n != nil {
-		if p := n.Parameter(o.Parameter); p != nil && p.Safe.Kind() != drivers.KindNone {
-			s.stateOf(o).letGo = true
-		}
+	n, state := st.tree.Node(o.Node), s.stateOf(o)
+	if n == nil {
+		return
+	}
+	if p := n.Parameter(o.Parameter); p != nil && p.Safe.Kind() != drivers.KindNone && !(state.known && same(state.value, p.Safe)) {
+		state.owe("it was given back at the machine")
 	}
 }
 
@@ -212,8 +214,8 @@ func (r *rule) swName() string {
 	return "the switch " + r.Override.Condition
 }
 
-// held refuses a write to an output that somebody at the machine holds.
-// s.safety is held.
+// held refuses a write to an output that somebody at the machine holds, or that
+// has to be made safe first. s.safety is held.
 func (s *Service) held(st *state, w *write, now time.Time) *xmpp.Error {
 	o := Output{w.node.Ref, w.param.Name}
 	refusal := func(text string) *xmpp.Error {
@@ -224,6 +226,9 @@ func (s *Service) held(st *state, w *write, now time.Time) *xmpp.Error {
 	}
 	if r := st.rules[o]; r != nil && r.sw != nil && !s.overrides.seen[o] && active(w.param, w.value) {
 		return refusal("it is not known yet whether " + r.swName() + " holds it")
+	}
+	if due := s.stateOf(o).due; due != "" && active(w.param, w.value) {
+		return refusal("it has to be made safe first (" + due + "), which its device has not done yet")
 	}
 	return nil
 }

@@ -167,12 +167,13 @@ type outState struct {
 	blind       time.Time   // since when an interlock is unknown; zero while none is
 	epoch       uint64      // counts moves into the safe state
 	tripping    bool        // it is being made safe
-	by          holder      // who set it last
-	tripAfter   time.Time   // not before, since the last attempt failed
-	failures    int         // attempts in a row
-	letGo       bool        // to be made safe, since an override ended
 	moving      bool        // being written for somebody at the machine
-	moveAfter   time.Time   // not before, since the last attempt failed
+	by          holder      // who set it last
+	// due is why its safe value has to be written still: a move into the safe
+	// state failed, or an override ended. Empty when that is not so.
+	due      string
+	after    time.Time // no further attempt of the gateway's own before that
+	failures int       // attempts in a row
 }
 
 // wrote notes that the output was set to v.
@@ -191,8 +192,18 @@ func (st *outState) wrote(p *node.Parameter, v drivers.Value, now time.Time) {
 		st.activeSince = now
 	}
 	st.known, st.value, st.set = true, v, now
-	st.failures, st.tripAfter = 0, time.Time{}
+	st.due, st.failures, st.after = "", 0, time.Time{}
 }
+
+// retry notes that an attempt of the gateway's own failed: the next one comes
+// after a second, then ever more rarely up to every half minute.
+func (st *outState) retry(now time.Time) {
+	st.after = now.Add(min(30*time.Second, time.Second<<min(st.failures, 5)))
+	st.failures++
+}
+
+// owe lets the watchdog write the safe value as soon as it can.
+func (st *outState) owe(why string) { st.due, st.after = why, time.Time{} }
 
 // lost notes that the output may have any value: a write failed. What was
 // active counts as active still, and what was meant to be.

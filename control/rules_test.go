@@ -133,21 +133,87 @@ func TestTripsAreRepeated(t *testing.T) {
 		p := r.panels["r1"]
 		p.mu.Lock()
 		p.fail["on"] = drivers.ErrGone
+		before := p.tries
 		p.mu.Unlock()
 		r.books.take()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if n := strings.Count(r.books.take(), "end safe"); n < 10 || n > 20 {
+		p.mu.Lock()
+		if n := p.tries - before; n < 10 || n > 20 {
 			t.Errorf("%d attempts in 290 s", n)
 		}
-		p.mu.Lock()
+		if n := strings.Count(r.books.take(), "end safe"); n != 1 {
+			t.Errorf("%d records about them", n)
+		}
 		delete(p.fail, "on")
 		p.mu.Unlock()
 		time.Sleep(31 * time.Second)
 		if r.state("r1") {
 			t.Error("never made safe")
 		}
+		if got := r.books.take(); got != "end safe verified" && got != "end safe" {
+			t.Error(got)
+		}
 	})
+}
+
+// What was not made safe is tried again without a rule that demands it, also
+// when the demand is over.
+func TestSafeMovesThatFailAreRepeated(t *testing.T) {
+	ruled(t, map[Output]Rules{out("r1"): {Interlocks: []Interlock{{Condition: "not r3.on"}}}}, func(r *rig) {
+		r.must("r1", true)
+		r.must("r2", true)
+		for _, id := range []string{"r1", "r2"} {
+			r.panels[id].breaks(func(p *panel) { p.fail["on"] = drivers.ErrGone })
+		}
+		r.door(true) // forbids r1
+		time.Sleep(tick)
+		r.door(false)
+		if err := r.svc.Safe(context.Background(), "test"); err == nil || !r.state("r1") || !r.state("r2") {
+			t.Fatal(err)
+		}
+		if o := r.output("r2"); o.Known || !strings.Contains(o.Due, "test") {
+			t.Errorf("%+v", o)
+		}
+		time.Sleep(time.Minute)
+		for _, id := range []string{"r1", "r2"} {
+			r.panels[id].breaks(func(p *panel) { delete(p.fail, "on") })
+		}
+		time.Sleep(31 * time.Second)
+		if r.state("r1") || r.state("r2") {
+			t.Errorf("r1 %v r2 %v", r.state("r1"), r.state("r2"))
+		}
+		r.must("r2", true)
+		time.Sleep(time.Minute)
+		if o := r.output("r2"); !r.state("r2") || o.Due != "" {
+			t.Errorf("it is not owed any more: %+v", o)
+		}
+	})
+}
+
+// A switch that reads back the other state counts as not known, and one that
+// was to be made safe is tried again.
+func TestOutputsThatContradict(t *testing.T) {
+	rules := map[Output]Rules{out("r1"): {Group: "g"}, out("r2"): {Group: "g"}}
+	ruled(t, rules, func(r *rig) {
+		r.must("r1", true)
+		r.panels["r1"].breaks(func(p *panel) { p.lie = true })
+		r.must("r1", false) // it was written; whether it is off is another question
+		r.refused("r2", true, "r1 is active")
+		if err := r.svc.Safe(context.Background(), "test"); err == nil || !strings.Contains(err.Error(), "reads back another state") {
+			t.Error(err)
+		}
+		r.panels["r1"].breaks(func(p *panel) { p.lie = false })
+		time.Sleep(31 * time.Second)
+		r.must("r2", true)
+	})
+}
+
+// breaks changes how a panel behaves.
+func (p *panel) breaks(how func(*panel)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	how(p)
 }
 
 func TestQuota(t *testing.T) {

@@ -10,51 +10,28 @@ import (
 	"postern/internal/node"
 )
 
-// takeover is a write that somebody at the machine asks for, or the move into
-// the safe state after it.
+// takeover is a write that somebody at the machine asks for.
 type takeover struct {
 	out   Output
 	node  *node.Node
 	param *node.Parameter
-	value drivers.Value
-	held  *taken // nil for the move afterwards
+	held  *taken
 }
 
 // takeovers lists what has to be written for those at the machine, and marks
-// it as under way. s.safety is held.
+// it as under way. What has to be made safe first has to wait. s.safety is held.
 func (s *Service) takeovers(st *state, now time.Time) (list []takeover) {
-	want := func(o Output, t *taken) {
-		n := st.tree.Node(o.Node)
-		if n == nil {
-			return
+	for _, o := range s.overrides.overridden() {
+		n, t, state := st.tree.Node(o.Node), s.overrides.of(o), s.stateOf(o)
+		if n == nil || t.Value.Kind() == drivers.KindNone || state.tripping || state.moving || state.due != "" || now.Before(state.after) {
+			continue
 		}
 		p := n.Parameter(o.Parameter)
-		state := s.stateOf(o)
-		if p == nil || state.tripping || state.moving || now.Before(state.moveAfter) {
-			return
-		}
-		to := takeover{out: o, node: n, param: p, held: t, value: p.Safe}
-		if t != nil {
-			if to.value = t.Value; to.value.Kind() == drivers.KindNone || t.spent && active(p, to.value) {
-				return
-			}
-		}
-		if state.known && same(state.value, to.value) {
-			state.letGo = false
-			return
+		if p == nil || t.spent && active(p, t.Value) || state.known && same(state.value, t.Value) {
+			continue
 		}
 		state.moving = true
-		list = append(list, to)
-	}
-	for _, o := range s.overrides.overridden() {
-		want(o, s.overrides.of(o))
-	}
-	for o, state := range s.outputs {
-		if state.letGo && s.overrides.of(o) == nil {
-			want(o, nil)
-		} else if state.letGo {
-			state.letGo = false // somebody else holds it now
-		}
+		list = append(list, takeover{out: o, node: n, param: p, held: t})
 	}
 	return list
 }
@@ -78,13 +55,10 @@ func (s *Service) takeOver(ctx context.Context, st *state, to takeover) {
 	state := s.stateOf(to.out)
 	state.moving = false
 	if err != nil {
-		state.moveAfter = s.cfg.Now().Add(min(30*time.Second, time.Second<<min(state.failures, 5)))
-		state.failures++
+		state.retry(s.cfg.Now())
 	}
-	changed := false
-	if to.held != nil {
-		changed, to.held.why = to.held.why != why, why
-	}
+	changed := to.held.why != why
+	to.held.why = why
 	s.safety.Unlock()
 	if changed {
 		s.showOverride(st, to.out)
@@ -103,7 +77,7 @@ func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why s
 		s.safety.Unlock()
 		return "", nil, nil // somebody changed their mind
 	}
-	if r := st.rules[to.out]; r != nil && active(to.param, to.value) {
+	if r := st.rules[to.out]; r != nil && active(to.param, to.held.Value) {
 		t := trial{svc: s, st: st, now: now, states: make(map[Output]*outState)}
 		if fault := t.interlocks(r); fault != nil {
 			s.safety.Unlock()
@@ -117,36 +91,35 @@ func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why s
 	}
 	state := s.stateOf(to.out)
 	state.epoch++
-	state.letGo = false
 	for o, r := range st.rules { // whoever passed the rules before does not go on
 		if mine := st.rules[to.out]; mine != nil && mine.Group != "" && r.Group == mine.Group && o != to.out {
 			s.stateOf(o).epoch++
 		}
 	}
 	j := &job{state: st, ctx: ctx, epoch: s.epoch.Load(), cmd: Command{
-		Origin: OriginOverride, At: now, Reason: "it was given back at the machine",
-		Nodes: []node.Ref{to.node.Ref}, Assignments: []Assignment{{to.param.Name, to.value}},
+		Origin: OriginOverride, At: now, From: to.held.Who, Reason: to.held.Reason,
+		Nodes: []node.Ref{to.node.Ref}, Assignments: []Assignment{{to.param.Name, to.held.Value}},
 	}}
-	w := write{node: to.node, param: to.param, value: to.value, epoch: state.epoch}
-	if to.held != nil {
-		j.cmd.From, j.cmd.Reason = to.held.Who, to.held.Reason
-		w.by = holder{OriginOverride, to.held.Who}
-	}
+	w := write{node: to.node, param: to.param, value: to.held.Value, epoch: state.epoch, by: holder{OriginOverride, to.held.Who}}
 	s.safety.Unlock()
 	err = s.set(j, &w)
 	s.note(&w, err)
 	if s.overtaken(j, &w) && w.param.Safe.Kind() != drivers.KindNone {
-		again := w
-		again.value, again.by = w.param.Safe, holder{}
-		s.note(&again, s.set(j, &again))
+		_ = s.setSafe(j, &w, "it was made safe meanwhile")
+	}
+	if err == nil {
+		j.result.Written = 1
+		var other []write
+		if j.result.Verified, other = s.publish(ctx, st, []write{w}, []write{w}); other != nil && !s.overtaken(j, &w) {
+			err = errOther
+			s.note(&w, err)
+		}
+	} else {
+		s.unknown(w, now)
 	}
 	if err != nil {
 		s.cfg.Logger.Error("an output could not be given to somebody at the machine; it is tried again", slog.String("output", to.out.String()), slog.Any("err", err))
-		s.unknown(w, now)
 		why = "writing it failed: " + err.Error()
-	} else {
-		j.result.Written = 1
-		j.result.Verified = s.publish(ctx, st, []write{w}, []write{w})
 	}
 	s.cfg.Auditor.End(ctx, &j.cmd, j.result, err)
 	return why, nil, err
@@ -161,7 +134,7 @@ func (s *Service) rival(st *state, r *rule) *rule {
 		}
 		os := s.stateOf(o)
 		t := s.overrides.of(o)
-		if (!os.activeSince.IsZero() || !os.known) && (t == nil || t.Value.Kind() == drivers.KindNone) {
+		if (!os.activeSince.IsZero() || !os.known) && !os.tripping && (t == nil || t.Value.Kind() == drivers.KindNone) {
 			os.epoch++
 			return other
 		}
@@ -190,7 +163,8 @@ func (s *Service) holdGates(ctx context.Context, st *state, to takeover) (releas
 	}
 	for _, name := range names {
 		d := st.devices[name]
-		patience := time.NewTimer(d.timeout())
+		// A write that hangs ends just at its time-out.
+		patience := time.NewTimer(d.timeout() + safePatience)
 		gate := s.gate(name)
 		select {
 		case gate <- struct{}{}:

@@ -13,6 +13,7 @@ import (
 	"postern/drivers"
 	"postern/internal/formula"
 	"postern/internal/live"
+	"postern/internal/node"
 )
 
 // tick is how often rules that depend on time are looked at. Changes of
@@ -95,36 +96,61 @@ func (s *Service) watch(ctx context.Context) {
 	}
 }
 
+// trip is an output that has to be made safe.
 type trip struct {
-	rule *rule
-	why  string
+	out   Output
+	node  *node.Node
+	param *node.Parameter
+	why   string
+	again bool // it was tried before
 }
 
-// trips lists the active outputs that have to be made safe.
+// trips lists the outputs that have to be made safe: active ones whose rules
+// demand it, and those whose safe value is due.
 func (s *Service) trips(st *state) (list []trip) {
 	now := s.cfg.Now()
 	s.safety.Lock()
 	defer s.safety.Unlock()
+	for o := range st.rules {
+		s.stateOf(o)
+	}
 	// In a fixed order, so that what happens can be told from the rules.
-	outputs := slices.Collect(maps.Keys(st.rules))
+	outputs := slices.Collect(maps.Keys(s.outputs))
 	sort.Slice(outputs, func(i, j int) bool { return outputs[i].String() < outputs[j].String() })
 	for _, o := range outputs {
-		r, state := st.rules[o], s.stateOf(o)
-		if state.activeSince.IsZero() {
+		r, state := st.rules[o], s.outputs[o]
+		if state.tripping {
+			continue
+		}
+		t := trip{out: o, node: st.tree.Node(o.Node), why: state.due, again: state.due != "" && state.failures > 0}
+		switch {
+		case t.why != "":
+			if now.Before(state.after) {
+				continue
+			}
+		case r == nil:
+			continue
+		case state.activeSince.IsZero():
 			state.blind = time.Time{}
 			continue
+		default:
+			if t.why = s.mustTrip(st, r, state, now); t.why == "" {
+				continue
+			}
+			if held := s.overrides.of(o); held != nil && r.MaxOn > 0 && now.Sub(state.activeSince) >= r.MaxOn {
+				held.spent, held.why = true, t.why
+			}
 		}
-		if state.tripping || now.Before(state.tripAfter) {
+		if t.node != nil {
+			t.param = t.node.Parameter(o.Parameter)
+		}
+		if t.param == nil || t.param.Safe.Kind() == drivers.KindNone { // not in the configuration any more
+			state.due = ""
 			continue
 		}
-		if why := s.mustTrip(st, r, state, now); why != "" {
-			if t := s.overrides.of(o); t != nil && r.MaxOn > 0 && now.Sub(state.activeSince) >= r.MaxOn {
-				t.spent, t.why = true, why
-			}
-			state.epoch++ // commands for it that are under way do not go on
-			state.tripping = true
-			list = append(list, trip{r, why})
-		}
+		state.epoch++ // commands for it that are under way do not go on
+		state.tripping = true
+		list = append(list, t)
 	}
 	return list
 }
@@ -158,17 +184,10 @@ func (s *Service) mustTrip(st *state, r *rule, state *outState, now time.Time) s
 	return ""
 }
 
-// trip makes one output safe. Where that fails it is tried again, at first
-// after a second, then ever more rarely up to every half minute.
+// trip makes one output safe. Where that fails it is due.
 func (s *Service) trip(ctx context.Context, st *state, t trip) {
-	s.cfg.Logger.Warn("an output is made safe", slog.String("output", t.rule.out.String()), slog.String("why", t.why))
-	err := s.makeSafe(ctx, st, []write{{node: t.rule.node, param: t.rule.param, value: t.rule.param.Safe}}, t.why)
-	s.safety.Lock()
-	defer s.safety.Unlock()
-	state := s.stateOf(t.rule.out)
-	state.tripping = false
-	if err != nil {
-		state.tripAfter = s.cfg.Now().Add(min(30*time.Second, time.Second<<min(state.failures, 5)))
-		state.failures++
+	if !t.again {
+		s.cfg.Logger.Warn("an output is made safe", slog.String("output", t.out.String()), slog.String("why", t.why))
 	}
+	_ = s.makeSafe(ctx, st, []write{{node: t.node, param: t.param, value: t.param.Safe}}, t.why) // is in the log
 }

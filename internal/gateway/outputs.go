@@ -14,7 +14,7 @@ func (g *Gateway) outputsDoor(context.Context, *local.Request) (any, error) {
 		out := local.Output{
 			Node: o.Node.ID, Source: o.Node.Source, Cache: o.Node.Cache, Parameter: o.Parameter,
 			Active: o.Active, HeldBy: string(o.By), From: o.From, Since: o.Since,
-			Override: o.Override, OverrideWaits: o.OverrideWaits, Locked: o.Locked, Interlock: o.Interlock,
+			Override: o.Override, OverrideWaits: o.OverrideWaits, Due: o.Due, Locked: o.Locked, Interlock: o.Interlock,
 			MaxOnLeft: o.Left.Seconds(), HoldLeft: o.Hold.Seconds(), ChangeLeft: o.Change.Seconds(), ConfirmLeft: o.Confirm.Seconds(),
 			Restart: "safe",
 		}

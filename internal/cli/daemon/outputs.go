@@ -97,7 +97,7 @@ func writeOutputs(w io.Writer, all local.Outputs) error {
 	}
 	for i := range all.Outputs {
 		o := &all.Outputs[i]
-		for _, s := range []struct{ what, text string }{{"locked: ", o.Locked}, {"override: ", o.Override}, {"", o.OverrideWaits}, {"cannot be switched on: ", o.Interlock}} {
+		for _, s := range []struct{ what, text string }{{"not made safe yet: ", o.Due}, {"locked: ", o.Locked}, {"override: ", o.Override}, {"", o.OverrideWaits}, {"cannot be switched on: ", o.Interlock}} {
 			if s.text != "" {
 				fmt.Fprintf(&b, "! %s %s: %s%s\n", printable(o.Node), printable(o.Parameter), s.what, printable(s.text))
 			}
