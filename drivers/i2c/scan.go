@@ -54,6 +54,7 @@ func rules() []rule {
 		{kind: "sht3x", chip: "SHT3x", lo: 0x44, hi: 0x45, reg: []byte{0xf3, 0x2d}, n: 3, check: func(b []byte) bool { _, err := CheckedWords(b, 1); return err == nil }},
 		{kind: "sht4x", chip: "SHT4x", lo: 0x44, hi: 0x46, reg: []byte{0x89}, n: 6, check: words(2)},
 		{kind: "tmp102", chip: "TMP102", lo: 0x48, hi: 0x4b, reg: []byte{0x01}, want: []byte{0x60, 0xa0}, mask: []byte{0x60, 0x0f}},
+		{kind: "tmp117", chip: "TMP117", lo: 0x48, hi: 0x4b, reg: []byte{0x0f}, want: []byte{0x01, 0x17}, mask: []byte{0x0f, 0xff}},
 		{kind: "ads1115", chip: "ADS1115", lo: 0x48, hi: 0x4b, reg: []byte{0x01}, want: []byte{0x85, 0x83}},
 		{kind: "ina219", chip: "INA219", lo: 0x40, hi: 0x4f, reg: []byte{0x00}, want: []byte{0x39, 0x9f}},
 		id("ina226", "INA226", 0x40, 0x4f, 0xfe, 0x54, 0x49),

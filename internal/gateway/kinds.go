@@ -31,6 +31,7 @@ import (
 	"postern/drivers/sht4x"
 	"postern/drivers/sps30"
 	"postern/drivers/tmp102"
+	"postern/drivers/tmp117"
 )
 
 //go:generate go run ./generate ../../docs
@@ -49,6 +50,7 @@ func kinds() []kind {
 		i2cChip("sht3x", "Sensirion SHT30, SHT31, SHT35: temperature, humidity", sht3x.Open, sht3x.Simulate),
 		i2cChip("sht4x", "Sensirion SHT40, SHT41, SHT45: temperature, humidity", sht4x.Open, sht4x.Simulate),
 		i2cChip("tmp102", "Texas Instruments TMP102: thermometer", tmp102.Open, tmp102.Simulate),
+		i2cChip("tmp117", "Texas Instruments TMP117: precise thermometer", tmp117.Open, tmp117.Simulate),
 		i2cChip("aht20", "Aosong AHT20: temperature, humidity", aht20.Open, aht20.Simulate),
 		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
 		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina226.Open, ina226.Simulate),

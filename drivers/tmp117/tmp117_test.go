@@ -1,0 +1,114 @@
+package tmp117
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/drivers"
+	"postern/drivers/drivertest"
+	"postern/drivers/i2c"
+)
+
+var config = Config{Bus: "sim", Address: 0x48}
+
+func TestDevice(t *testing.T) {
+	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
+		t.Run(name, func(t *testing.T) {
+			var sim *i2c.Sim
+			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
+				sim = i2c.NewSim("sim")
+				sim.Attach(0x48, Simulate(config))
+				d, err := Open(t.Context(), sim, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}, drivertest.Options{
+				Break: func(broken bool) {
+					sim.SetFault(0x48, i2c.Healthy)
+					if broken {
+						sim.SetFault(0x48, fault)
+					}
+				},
+				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x48, i2c.Late) },
+			})
+		})
+	}
+}
+
+// 0x0c80 is 25 °C and 0xf380 -25 °C; one step is 7.8125 m°C.
+func TestCelsius(t *testing.T) {
+	for raw, want := range map[uint16]string{0: "0.0000", 1: "0.0078", 0x0c80: "25.0000", 0x3200: "100.0000", 0xffff: "-0.0078", 0xf380: "-25.0000"} {
+		if n, err := celsius(raw); err != nil || n.String() != want {
+			t.Errorf("0x%04x: %s, %v; want %s", raw, n, err, want)
+		}
+	}
+	for raw, want := range map[uint16]error{0x8000: drivers.ErrTimeout, 0x8001: drivers.ErrProtocol, 0x7fff: drivers.ErrProtocol} {
+		if n, err := celsius(raw); !errors.Is(err, want) {
+			t.Errorf("0x%04x: %s, %v; want %v", raw, n, err, want)
+		}
+	}
+}
+
+// A chip that lost its power says so once, and works again.
+func TestBrownOut(t *testing.T) {
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x48, Simulate(config))
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []error{nil, drivers.ErrTimeout, nil} {
+		if i == 1 {
+			sim.SetFault(0x48, i2c.BrownOut)
+		}
+		if got, err := d.Read(t.Context(), nil); !errors.Is(err, want) {
+			t.Errorf("reading %d: %v, %v; want %v", i, got, err, want)
+		}
+	}
+}
+
+func TestOtherChipIsRefused(t *testing.T) {
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x48, zeros{})
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Tx(w, r []byte) error { clear(r); return nil }
+
+// What docs/drivers.md shows of this driver is what it is.
+func TestGuideShowsThisDriver(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/drivers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code string
+	for _, f := range []string{"tmp117.go", "simulate.go", "tmp117_test.go", "../i2c/scan.go", "../../internal/gateway/kinds.go"} {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += string(b)
+	}
+	blocks := strings.Split(string(guide), "```go\n")[1:]
+	if len(blocks) < 5 {
+		t.Errorf("%d pieces of code", len(blocks))
+	}
+	for _, b := range blocks {
+		text, _, ok := strings.Cut(b, "```")
+		if !ok || !strings.Contains(code, text) {
+			t.Errorf("no file has\n%s", text)
+		}
+	}
+}
