@@ -26,18 +26,26 @@ func (a Address) String() string {
 func ParseAddress(s string) (Address, error) {
 	var a Address
 	t := strings.NewReplacer(":", "", "-", "").Replace(s)
-	if len(t) != 12 {
-		return a, fmt.Errorf("%q is no Bluetooth address such as A4:C1:38:00:11:22", s)
-	}
-	for i := range a {
-		h, okH := nibble(t[2*i])
-		l, okL := nibble(t[2*i+1])
-		if !okH || !okL {
-			return a, fmt.Errorf("%q is no Bluetooth address such as A4:C1:38:00:11:22", s)
-		}
-		a[i] = h<<4 | l
+	if !unhex(a[:], t) {
+		return Address{}, fmt.Errorf("%q is no Bluetooth address such as A4:C1:38:00:11:22", s)
 	}
 	return a, nil
+}
+
+// unhex fills dst from exactly as many pairs of hexadecimal digits.
+func unhex(dst []byte, s string) bool {
+	if len(s) != 2*len(dst) {
+		return false
+	}
+	for i := range dst {
+		h, okH := nibble(s[2*i])
+		l, okL := nibble(s[2*i+1])
+		if !okH || !okL {
+			return false
+		}
+		dst[i] = h<<4 | l
+	}
+	return true
 }
 
 func nibble(c byte) (byte, bool) {

@@ -143,16 +143,8 @@ func readKey(file string) ([]byte, error) {
 	}
 	text := strings.TrimSpace(string(b))
 	key := make([]byte, 16)
-	if len(text) != 32 {
-		return nil, fmt.Errorf("%s has %d characters, a key has 32 hexadecimal digits", file, len(text))
-	}
-	for i := range key {
-		h, okH := nibble(text[2*i])
-		l, okL := nibble(text[2*i+1])
-		if !okH || !okL {
-			return nil, fmt.Errorf("%s: a key has only hexadecimal digits", file)
-		}
-		key[i] = h<<4 | l
+	if !unhex(key, text) {
+		return nil, fmt.Errorf("%s has %d characters, a key has 32 hexadecimal digits and nothing else", file, len(text))
 	}
 	return key, nil
 }
