@@ -20,6 +20,23 @@ import (
 // readings are looked at when they come.
 const tick = 250 * time.Millisecond
 
+// restTick is the same while nothing depends on time: no output has rules, and
+// nobody at the machine holds one. The processor need not wake for it then.
+const restTick = time.Second
+
+// rests tells whether nothing depends on time. s.safety is held.
+func (s *Service) rests(st *state) bool {
+	if len(st.rules) > 0 || len(s.overrides.persons) > 0 || len(s.overrides.switches) > 0 {
+		return false
+	}
+	for _, o := range s.outputs {
+		if o.due != "" || o.moving || o.tripping {
+			return false
+		}
+	}
+	return true
+}
+
 // stateOf returns the state of an output with rules. s.safety is held.
 func (s *Service) stateOf(o Output) *outState {
 	st := s.outputs[o]
@@ -65,7 +82,8 @@ func (s *Service) watch(ctx context.Context) {
 		}
 	})
 	defer stop()
-	t := time.NewTicker(tick)
+	every := tick
+	t := time.NewTicker(every)
 	defer t.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -89,7 +107,15 @@ func (s *Service) watch(ctx context.Context) {
 		}
 		s.safety.Lock()
 		taken := s.takeovers(st, s.cfg.Now())
+		next := tick
+		if s.rests(st) {
+			next = restTick
+		}
 		s.safety.Unlock()
+		if next != every {
+			every = next
+			t.Reset(every)
+		}
 		for _, t := range taken {
 			wg.Go(func() { s.takeOver(ctx, st, t) })
 		}

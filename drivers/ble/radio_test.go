@@ -197,6 +197,16 @@ func TestSilence(t *testing.T) {
 	}
 	until(t, s, heardIt)
 	before := b.opened()
+	// A new scan is enough for a controller whose scan has stopped.
+	b.mu.Lock()
+	ctl := b.ctl
+	b.mu.Unlock()
+	ctl.Stall()
+	until(t, s, func([]drivers.Sample, error) bool { return !ctl.Stalled() })
+	until(t, s, heardIt)
+	if n := b.opened(); n != before {
+		t.Errorf("the adapter was opened %d times for a scan that had stopped", n-before)
+	}
 	b.mu.Lock()
 	b.ctl.Deafen()
 	b.mu.Unlock()

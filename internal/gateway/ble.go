@@ -86,7 +86,7 @@ func (b *bench) bleRadio(name, address string, sim func() *virtual.Device) (*ble
 	defer b.mu.Unlock()
 	r := b.ble[name]
 	if r == nil {
-		air := &virtual.Air{}
+		air := &virtual.Air{Every: time.Second}
 		open := func() (io.ReadWriteCloser, error) {
 			return virtual.NewController(air, [6]byte{0xc0, 0, 0, 0, 0, 1}), nil
 		}

@@ -108,20 +108,25 @@ func (e *Engine) changed(c live.Change) {
 	}
 }
 
+// saveTick is how often it is looked, at least, whether totals are due to be
+// saved.
+const saveTick = 5 * time.Second
+
 // Run computes until ctx is done, then keeps the totals. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
 	cancel := e.cfg.Live.Observe(e.changed)
 	defer e.save()
 	defer cancel()
 	saved := e.cfg.Now()
-	tick := time.NewTicker(time.Second)
+	every := max(min(saveTick, e.cfg.Save()/4), time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if now := e.cfg.Now(); now.Sub(saved) >= e.cfg.Save() {
+			if now := e.cfg.Now(); now.Sub(saved)+every > e.cfg.Save() {
 				e.save()
 				saved = now
 			}

@@ -116,6 +116,10 @@ func (r *request) subscribe(a *answer) {
 		s.send(s.runContext(), sub, &r.view, old)
 	}
 	s.subs[key] = sub
+	select {
+	case s.wake <- struct{}{}: // states are looked at from now on
+	default:
+	}
 	if len(s.subs) == 1 {
 		s.remember()
 	}
@@ -246,17 +250,29 @@ func (s *Service) publish(es []event) {
 
 // Run tells subscribers of changes until ctx is done. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.cfg.Limits.Look)
-	defer tick.Stop()
+	look := time.NewTicker(s.cfg.Limits.Look)
+	defer look.Stop()
+	look.Stop() // nobody is subscribed yet
+	looking := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-look.C:
 			s.watchStates()
 		case <-s.wake:
 		}
 		s.tell(ctx)
+		s.mu.Lock()
+		want := len(s.subs) > 0
+		s.mu.Unlock()
+		switch {
+		case want && !looking:
+			look.Reset(s.cfg.Limits.Look)
+		case !want && looking:
+			look.Stop()
+		}
+		looking = want
 	}
 }
 

@@ -54,6 +54,9 @@ func (d *Device) audible() bool {
 
 // Air is what devices and controllers share. It is safe for concurrent use.
 type Air struct {
+	// Every is how often each device advertises; 0 is Interval. Set it first.
+	Every time.Duration
+
 	mu          sync.Mutex
 	devices     []*Device
 	controllers []*Controller

@@ -9,7 +9,7 @@ import (
 
 var le = binary.LittleEndian
 
-// Interval is how often each device advertises.
+// Interval is how often each device advertises, if its air says nothing else.
 const Interval = 20 * time.Millisecond
 
 // settle is how long a connection takes. go-ble loses one that comes faster.
@@ -30,6 +30,7 @@ type Controller struct {
 
 	mu       sync.Mutex
 	deaf     bool
+	stalled  bool
 	stop     chan struct{} // of the scan that runs
 	active   bool
 	data     []byte // what it advertises itself
@@ -54,6 +55,21 @@ func (c *Controller) Deafen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deaf = true
+}
+
+// Stall makes the controller report nothing until the host starts its scan
+// anew.
+func (c *Controller) Stall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = true
+}
+
+// Stalled tells whether it still does.
+func (c *Controller) Stalled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stalled
 }
 
 // Read implements io.Reader.
@@ -210,10 +226,15 @@ func (c *Controller) scan(on, active bool) {
 	if !on {
 		return
 	}
+	c.stalled = false
 	stop := make(chan struct{})
 	c.stop = stop
+	every := c.air.Every
+	if every <= 0 {
+		every = Interval
+	}
 	c.wg.Go(func() {
-		t := time.NewTicker(Interval)
+		t := time.NewTicker(every)
 		defer t.Stop()
 		for {
 			select {
@@ -228,7 +249,7 @@ func (c *Controller) scan(on, active bool) {
 
 func (c *Controller) hear(now time.Time, active bool) {
 	c.mu.Lock()
-	deaf := c.deaf
+	deaf := c.deaf || c.stalled
 	c.mu.Unlock()
 	if deaf {
 		return
