@@ -21,7 +21,7 @@ type Config struct{}
 type Device struct {
 	root  fs.FS
 	board Board
-	clock func() (synchronised bool, err error)
+	clock func() (synchronised bool, err error) // nil: it cannot be asked here
 	first Health
 
 	mu     sync.Mutex
@@ -35,20 +35,24 @@ func Open(_ context.Context, _ Config) (*Device, error) {
 }
 
 func openDevice(root fs.FS, clock func() (bool, error)) *Device {
+	if _, err := clock(); err != nil {
+		clock = nil // a channel that could never be read would be a fault for ever
+	}
 	return &Device{root: root, board: Detect(root), clock: clock, first: ReadHealth(root)}
 }
 
 // ClockSynchronised tells whether a time service keeps the kernel's clock
 // (adjtimex(2)). Where a service may not ask the kernel, because ProtectClock
-// forbids it, the mark of systemd-timesyncd counts.
+// forbids it, systemd-timesyncd tells, if it runs.
 func ClockSynchronised(root fs.FS) (bool, error) {
 	var tx unix.Timex
 	state, err := unix.Adjtimex(&tx)
 	if err == nil {
 		return state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0, nil
 	}
-	if _, e := fs.Stat(root, "run/systemd/timesync/synchronized"); e == nil {
-		return true, nil
+	if _, e := fs.Stat(root, "run/systemd/timesync"); e == nil {
+		_, e = fs.Stat(root, "run/systemd/timesync/synchronized")
+		return e == nil, nil
 	}
 	return false, fmt.Errorf("board: clock: %w", err)
 }
@@ -57,8 +61,10 @@ func ClockSynchronised(root fs.FS) (bool, error) {
 func (d *Device) Channels() []drivers.Channel {
 	cs := []drivers.Channel{
 		{Name: "model", Kind: drivers.KindString, Doc: "what the board calls itself"},
-		{Name: "clock-synchronised", Kind: drivers.KindBool, Doc: "a time service keeps the clock"},
 		{Name: "reset-reason", Kind: drivers.KindString, Doc: "what started the machine, as far as its hardware tells: watchdog, power-on, restart, under-voltage, overheat and others, or unknown"},
+	}
+	if d.clock != nil {
+		cs = append(cs, drivers.Channel{Name: "clock-synchronised", Kind: drivers.KindBool, Doc: "a time service keeps the clock"})
 	}
 	if d.first.Celsius != nil {
 		cs = append(cs, drivers.Channel{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "hottest thermal zone"})

@@ -238,7 +238,13 @@ func TestDevice(t *testing.T) {
 		root["sys/class/watchdog/watchdog0/bootstatus"] = &fstest.MapFile{Data: []byte("32\n")}
 		return openDevice(root, func() (bool, error) { return true, nil })
 	}, drivertest.Options{})
-	d := openDevice(root, func() (bool, error) { return false, errors.New("not told") })
+	asked := 0
+	d := openDevice(root, func() (bool, error) {
+		if asked++; asked > 1 {
+			return false, errors.New("not told")
+		}
+		return true, nil
+	})
 	got, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +256,18 @@ func TestDevice(t *testing.T) {
 			t.Errorf("%s: %v", s.Channel, s.Err)
 		}
 	}
-	if s := strings.Join(text, " "); s != "model=Raspberry Pi 4 Model B Rev 1.4 clock-synchronised= reset-reason=watchdog temperature=48 under-voltage=false" {
+	if s := strings.Join(text, " "); s != "model=Raspberry Pi 4 Model B Rev 1.4 reset-reason=watchdog clock-synchronised= temperature=48 under-voltage=false" {
 		t.Errorf("%s", s)
+	}
+	// Where the clock cannot be asked from the start, there is no channel that
+	// always fails.
+	d = openDevice(root, func() (bool, error) { return false, errors.New("not permitted") })
+	for _, c := range d.Channels() {
+		if c.Name == "clock-synchronised" {
+			t.Error("a channel for a clock that cannot be asked")
+		}
+	}
+	if got, err := d.Read(t.Context(), nil); err != nil || len(got) != len(d.Channels()) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
