@@ -34,6 +34,10 @@ type Options struct {
 	Packages map[string]string    // guest path → Go command to build, "test:PACKAGE" for its tests
 	Chips    map[uint16]i2c.Slave // on the virtual I2C bus; nil: no bus
 	Devices  []string             // further arguments of QEMU
+	// System is a disk of system.sh: the guest boots the systemd on it, with
+	// Files added, and what is reset starts again.
+	System string
+	Files  map[string]string // guest path → path here
 }
 
 // Guest is a running guest. Its methods are for tests and fail them.
@@ -74,6 +78,10 @@ func Boot(tb testing.TB, o Options) *Guest {
 		g.serveChips(socket, o.Chips)
 		args = append(args, "-chardev", "socket,path="+socket+",id=i2c", "-device", "vhost-user-i2c-pci,chardev=i2c,event_idx=off")
 	}
+	if o.System != "" {
+		args = append(args, "-drive", "if=none,id=system,format=raw,snapshot=on,file="+o.System, "-device", "virtio-blk-pci,drive=system",
+			"-action", "reboot=reset,watchdog=reset")
+	}
 	g.args = append(args, o.Devices...)
 	g.start()
 	tb.Cleanup(func() { g.kill() })
@@ -89,7 +97,11 @@ func (g *Guest) pack(cache string, o Options) {
 	if err != nil {
 		g.tb.Fatal(err)
 	}
-	order, err := tree.order(append([]string{"virtio_pci", "virtio_net", "configfs"}, o.Modules...))
+	modules := append([]string{"virtio_pci", "virtio_net", "configfs"}, o.Modules...)
+	if o.System != "" {
+		modules = append(modules, "virtio_blk", "ext4")
+	}
+	order, err := tree.order(modules)
 	if err != nil {
 		g.tb.Fatal(err)
 	}
@@ -99,6 +111,9 @@ func (g *Guest) pack(cache string, o Options) {
 		list.WriteString(filepath.Base(path) + "\n")
 	}
 	files["modules"] = []byte(list.String())
+	for name, path := range o.Files {
+		g.add(files, "system/"+strings.TrimPrefix(name, "/"), path)
+	}
 	builds := map[string]string{"init": "postern/board/hil/init"}
 	for name, pkg := range o.Packages {
 		builds[strings.TrimPrefix(name, "/")] = pkg
@@ -253,6 +268,12 @@ func (g *Guest) Read(path string) string {
 	return strings.TrimSpace(g.must(agent.Request{Op: "read", Path: path}).Text)
 }
 
+// TryRead is Read for a guest that may end meanwhile.
+func (g *Guest) TryRead(path string) (string, error) {
+	a, err := g.ask(agent.Request{Op: "read", Path: path}, time.Second)
+	return strings.TrimSpace(a.Text), err
+}
+
 // Write writes a file of the guest.
 func (g *Guest) Write(path, text string) {
 	g.tb.Helper()
@@ -267,7 +288,12 @@ func (g *Guest) Mkdir(path string) {
 
 func (g *Guest) must(r agent.Request) agent.Answer {
 	g.tb.Helper()
-	a, err := g.ask(r, 20*time.Second)
+	return g.mustIn(r, 20*time.Second)
+}
+
+func (g *Guest) mustIn(r agent.Request, limit time.Duration) agent.Answer {
+	g.tb.Helper()
+	a, err := g.ask(r, limit)
 	if err != nil {
 		g.tb.Fatalf("%s %s%s in the guest: %v", r.Op, r.Path, strings.Join(r.Argv, " "), err)
 	}

@@ -51,6 +51,7 @@ server: {address: "10.0.2.2:%s", ca_file: /run/ca.pem}
 access: {owner: %s}
 state: {directory: /run/state}
 local: {socket: /run/postern.sock}
+board: {watchdog: /dev/watchdog0, watchdog_time: 5s}
 buses:
   air: {type: ble, adapter: hci0}
   field: {type: modbus, transport: rtu, serial: {port: "usb:0403:6001:METER1", baud: 19200}}
@@ -89,10 +90,10 @@ func farEnd(t *testing.T, g *hil.Guest) string {
 // node and switches an output.
 func TestHILGateway(t *testing.T) {
 	g := hil.Boot(t, hil.Options{
-		Modules:  []string{"gpio-sim", "i2c-dev", "i2c-virtio", "xhci-pci", "ftdi_sio", "bluetooth", "hci_vhci"},
+		Modules:  []string{"gpio-sim", "i2c-dev", "i2c-virtio", "xhci-pci", "ftdi_sio", "bluetooth", "hci_vhci", "i6300esb"},
 		Packages: map[string]string{"/bin/postern": "postern/cmd/postern", "/bin/btair": "postern/board/hil/btair"},
 		Chips:    roomChips(),
-		Devices:  guestAdapter,
+		Devices:  append([]string{"-device", "i6300esb", "-action", "watchdog=reset"}, guestAdapter...),
 	})
 	startSlave(t, farEnd(t, g))
 	lines := panel(g)
@@ -111,14 +112,7 @@ func TestHILGateway(t *testing.T) {
 	if out, err := g.Run(30*time.Second, nil, "/bin/postern", "check", "/run/postern.yaml"); err != nil {
 		t.Fatalf("postern check in the guest: %v\n%s", err, out)
 	}
-	pid := g.Start("/bin/postern", "run", "--config", "/run/postern.yaml")
-	eventually(t, 30*time.Second, func() error {
-		out, err := g.Run(10*time.Second, nil, "/bin/postern", "status", "--socket", "/run/postern.sock")
-		if err != nil || !strings.Contains(out, "online for") {
-			return fmt.Errorf("the gateway does not get online: %v", err)
-		}
-		return nil
-	})
+	pid := startInGuest(t, g)
 	p := startPeer(t, s, "owner")
 	gw := p.waitOnline(s.JID("gateway"))
 	read := func(nodes ...string) map[string]any { return p.do("read", map[string]any{"to": gw, "nodes": nodes}) }
@@ -144,12 +138,16 @@ func TestHILGateway(t *testing.T) {
 			return nil
 		})
 	})
+	switchFan := func(state string) {
+		t.Helper()
+		set := p.do("set", map[string]any{"to": gw, "nodes": []string{"fan"}, "fields": [][3]string{{"state", "boolean", state}}})
+		if set["result"] == nil || set["error"] != nil {
+			t.Fatalf("set: %v", set)
+		}
+	}
 	t.Run("switches", func(t *testing.T) {
 		for _, state := range []string{"true", "false", "true"} {
-			set := p.do("set", map[string]any{"to": gw, "nodes": []string{"fan"}, "fields": [][3]string{{"state", "boolean", state}}})
-			if set["result"] == nil || set["error"] != nil {
-				t.Fatalf("set: %v", set)
-			}
+			switchFan(state)
 			level := map[string]string{"true": "1", "false": "0"}[state]
 			if got := g.Read(lines + "/sim_gpio1/value"); got != level {
 				t.Errorf("the line is at %s after state=%s", got, state)
@@ -186,6 +184,51 @@ func TestHILGateway(t *testing.T) {
 			t.Errorf("the fan's line is at %s after the gateway ended, its safe state is off", got)
 		}
 	})
+	t.Run("watchdog", func(t *testing.T) {
+		pid := startInGuest(t, g)
+		switchFan("true")
+		time.Sleep(8 * time.Second) // longer than the watchdog waits
+		if g.Ended() || g.Saw("WATCHDOG") {
+			t.Fatal("the watchdog bit while the gateway runs")
+		}
+		starve(t, g, pid, lines+"/sim_gpio1/value")
+	})
+}
+
+// startInGuest starts the gateway and waits until it is online.
+func startInGuest(t *testing.T, g *hil.Guest) (pid int) {
+	t.Helper()
+	pid = g.Start("/bin/postern", "run", "--config", "/run/postern.yaml")
+	eventually(t, 30*time.Second, func() error {
+		out, err := g.Run(10*time.Second, nil, "/bin/postern", "status", "--socket", "/run/postern.sock")
+		if err != nil || !strings.Contains(out, "online for") {
+			return fmt.Errorf("the gateway does not get online: %v", err)
+		}
+		return nil
+	})
+	return pid
+}
+
+// starve lets the gateway hang as a whole: the hardware watchdog, which it does
+// not feed any more, resets the guest, which ends QEMU here. Until then its
+// output stays as it was.
+func starve(t *testing.T, g *hil.Guest, pid int, line string) {
+	t.Helper()
+	g.Signal(pid, int(syscall.SIGSTOP))
+	begin := time.Now()
+	for level := "1"; !g.Ended(); time.Sleep(50 * time.Millisecond) {
+		if now, err := g.TryRead(line); err == nil && now != level {
+			level = now
+			t.Errorf("%.1f s after the gateway hung the line went to %s", time.Since(begin).Seconds(), now)
+		}
+		if time.Since(begin) > 30*time.Second {
+			t.Fatal("the guest lives on although nobody feeds its watchdog")
+		}
+	}
+	if !g.Saw("WATCHDOG") {
+		t.Errorf("the guest ended, but not by its watchdog:\n%s", g.Console())
+	}
+	t.Logf("reset %.1f s after the gateway hung", time.Since(begin).Seconds())
 }
 
 // scanAir lets postern scan ble find the sensors, before the gateway has the

@@ -16,7 +16,7 @@ type Request struct {
 	Argv []string          `json:"argv,omitempty"`
 	Env  map[string]string `json:"env,omitempty"`
 	PID  int               `json:"pid,omitempty"`
-	Num  int               `json:"num,omitempty"` // of a signal
+	Num  int               `json:"num,omitempty"` // of a signal; milliseconds
 }
 
 // Answer is what came of it.

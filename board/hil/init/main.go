@@ -1,6 +1,7 @@
 // Command init is the first process of the guest that drivers are tested in:
 // it mounts, loads modules, brings the network up and then does what the host
-// asks for through the agent.
+// asks for through the agent. In a guest with a system of its own it hands over
+// to systemd, and runs on below that with the argument agent.
 package main
 
 import (
@@ -20,6 +21,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		fmt.Println("init: agent:", serve())
+		os.Exit(1)
+	}
 	for _, m := range []struct{ kind, dir string }{
 		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"},
 	} {
@@ -30,6 +35,9 @@ func main() {
 	mount("configfs", "/sys/kernel/config")
 	if err := network(); err != nil {
 		fmt.Println("init: network:", err)
+	}
+	if _, err := os.Stat(overlay); err == nil {
+		fmt.Println("init: hand over:", handOver())
 	}
 	fmt.Println("init: agent:", serve())
 	unix.Sync()
@@ -53,6 +61,7 @@ func loadModules() {
 		fmt.Println("init:", err)
 	}
 	for name := range strings.FieldsSeq(string(list)) {
+		begin := time.Now()
 		f, err := os.Open(filepath.Join("/m", name))
 		if err == nil {
 			err = unix.FinitModule(int(f.Fd()), "", 0)
@@ -60,6 +69,9 @@ func loadModules() {
 		}
 		if err != nil {
 			fmt.Println("init: module", name, err)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			fmt.Printf("init: module %s took %.1f s\n", name, d.Seconds())
 		}
 	}
 }
@@ -164,6 +176,8 @@ func do(r agent.Request) (a agent.Answer) {
 			a.PID = c.Process.Pid
 			go func() { fmt.Println("init: ended:", r.Argv, c.Wait()) }()
 		}
+	case "sample":
+		a.Text, err = sample(r.Path, time.Duration(r.Num)*time.Millisecond)
 	case "signal":
 		err = syscall.Kill(r.PID, syscall.Signal(r.Num))
 	default:
@@ -175,9 +189,27 @@ func do(r agent.Request) (a agent.Answer) {
 	return a
 }
 
+// sample reads a file again and again, and tells what it read as "VALUE TIME"
+// with times in ms since the beginning, a line for each change.
+func sample(path string, d time.Duration) (string, error) {
+	var out strings.Builder
+	last := ""
+	for begin := time.Now(); time.Since(begin) < d; time.Sleep(5 * time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		if now := strings.TrimSpace(string(b)); now != last {
+			last = now
+			fmt.Fprintf(&out, "%s %d\n", now, time.Since(begin).Milliseconds())
+		}
+	}
+	return out.String(), nil
+}
+
 func command(r agent.Request) *exec.Cmd {
 	c := exec.Command(r.Argv[0], r.Argv[1:]...)
-	c.Env = []string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp"}
+	c.Env = []string{"PATH=/sbin:/bin", "HOME=/tmp", "TMPDIR=/tmp"}
 	for k, v := range r.Env {
 		c.Env = append(c.Env, k+"="+v)
 	}
