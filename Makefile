@@ -26,6 +26,9 @@ bench-exi: ## the codec alone: MB/s of XML text, ns and allocations per stanza
 bench-scan: ## 200 and 2,000 simulated nodes at 1 s: jitter, CPU, memory with a full read-out of the history (SCAN=1m)
 	POSTERN_SCAN=$(or $(SCAN),1m) POSTERN_SCAN_FLOORS=1 $(GO) test -count=1 -v -timeout 60m -run 'TestScan$$' ./internal/integration
 
+bench-idle: ## what a gateway costs that nobody asks: CPU and wake-ups, with the example configuration (IDLE=30s)
+	POSTERN_IDLE=$(or $(IDLE),30s) $(GO) test -count=1 -v -run 'TestIdle$$' ./internal/integration
+
 bench-peers: ## the codec beside EXIficient, in one run (needs java and Maven)
 	@.ci/bench-peers
 
@@ -37,6 +40,9 @@ hil: ## drivers and a gateway on a real arm64 kernel in QEMU (fetches Debian pac
 
 powercut: ## a gateway whose power is cut N times (5) at random moments, in QEMU, against an outside count
 	@POSTERN_CUTS=$(or $(N),5) board/hil/run.sh '^TestPowerCut' 60m
+
+hil-system: ## the package under a real systemd in QEMU: limits, restarts, hangs, a watchdog that resets (root, 3 minutes)
+	@POSTERN_HIL_SYSTEM=$$(board/hil/system.sh) board/hil/run.sh '^TestSystemd$$'
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz
@@ -65,4 +71,4 @@ clean: ## what the targets above left behind
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-.PHONY: build demo test race bench bench-exi bench-peers bench-scan replug hil powercut fuzz lint cross deb tarball package-test generate clean help
+.PHONY: build demo test race bench bench-exi bench-idle bench-peers bench-scan replug hil hil-system powercut fuzz lint cross deb tarball package-test generate clean help
