@@ -44,3 +44,9 @@ func (k *kept) close() {
 	}
 	k.db = nil
 }
+
+// disturb does nothing to a file: nobody but its process has it.
+func (k *kept) disturb() (stop func()) { return func() {} }
+
+// others are empty states of all kinds.
+func others(t *testing.T) map[string]DB { return map[string]DB{"bolt": newKept(t).open()} }
