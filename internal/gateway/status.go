@@ -17,6 +17,7 @@ import (
 	"postern/internal/live"
 	"postern/internal/local"
 	"postern/internal/node"
+	"postern/internal/store"
 	"postern/xmpp"
 	"postern/xmpp/compress"
 )
@@ -58,8 +59,22 @@ func (g *Gateway) Status() local.Status {
 	if g.volatile != nil {
 		s.Problems = append(s.Problems, g.volatile.Error()+"; nothing outlives this run and commands are refused: make it writable and restart")
 	}
+	if g.db != nil {
+		if r := g.db.Repaired(); !r.At.IsZero() {
+			s.Problems = append(s.Problems, repaired(r))
+		}
+	}
 	s.Healthy = len(s.Problems) == 0
 	return s
+}
+
+// repaired tells about damage of the state file that was met while it was open.
+func repaired(r store.Repair) string {
+	at := r.At.Format(time.RFC3339)
+	if r.Err != nil {
+		return fmt.Sprintf("state: the file was found damaged at %s and cannot be repaired: %v; replace the card or disk", at, r.Err)
+	}
+	return fmt.Sprintf("state: the file was found damaged at %s and is put aside as %s; %d values are saved; if it comes again, replace the card or disk; a restart clears this", at, r.Aside, r.Saved)
 }
 
 // exiStatus shows how the stream is compressed.

@@ -129,17 +129,20 @@ func (o *Outbox) commitLocked(clean bool) error {
 	if o.cfg.DB == nil {
 		return nil
 	}
+	repairs := o.cfg.DB.Repairs()
 	o.mu.Lock()
+	// A repaired store may have lost what it had.
+	all := repairs != o.repairs
 	removed := o.removed
 	var fresh []*entry
 	var subs []*subscriber
 	for _, s := range o.subs {
-		if !s.stored {
+		if !s.stored || all {
 			subs = append(subs, s)
 		}
 		for c := range s.lanes {
 			for _, e := range s.lanes[c] {
-				if !e.stored || e.again {
+				if !e.stored || e.again || all {
 					fresh = append(fresh, e)
 				}
 			}
@@ -154,7 +157,7 @@ func (o *Outbox) commitLocked(clean bool) error {
 		}
 	}
 	dirty, some := o.dirty, len(o.subs) > 0
-	note := some && (clean || !o.noted)
+	note := some && (clean || !o.noted || all)
 	o.removed, o.dirty, o.urgent = nil, time.Time{}, false
 	o.mu.Unlock()
 	if len(removed)+len(fresh)+len(subs) == 0 && !note && (o.src == nil || !o.src.Unsaved()) {
@@ -190,7 +193,7 @@ func (o *Outbox) commitLocked(clean bool) error {
 		}
 		return err
 	}
-	o.last, o.noted = now, some && !clean
+	o.last, o.noted, o.repairs = now, some && !clean, repairs
 	for _, s := range subs {
 		s.stored = true
 	}

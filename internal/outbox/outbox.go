@@ -147,8 +147,9 @@ type Outbox struct {
 	urgent  bool
 	broken  error // of the last commit
 	last    time.Time
-	budget  int  // commits at once that are still allowed
-	noted   bool // the store knows that this run has begun
+	budget  int    // commits at once that are still allowed
+	noted   bool   // the store knows that this run has begun
+	repairs uint64 // of the store, that it has got everything again after
 
 	commitNow chan struct{}
 	ctx       context.Context // of Run; nil before
@@ -174,6 +175,7 @@ func Open(cfg Config) (*Outbox, error) {
 	if cfg.DB == nil {
 		return o, nil
 	}
+	o.repairs = cfg.DB.Repairs()
 	return o, o.load()
 }
 

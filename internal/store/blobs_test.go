@@ -52,7 +52,7 @@ func TestBlobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A flipped bit is found.
-	err = db.b.Update(func(tx *bolt.Tx) error {
+	err = db.s.Load().b.Update(func(tx *bolt.Tx) error {
 		v := bytes.Clone(tx.Bucket([]byte("blobs")).Get(key(60)))
 		v[7] ^= 1
 		return tx.Bucket([]byte("blobs")).Put(key(60), v)

@@ -22,8 +22,8 @@ func ViewFile(path string, f func(*Tx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	defer func() { err = errors.Join(err, closeGuarded(b)) }()
-	return guarded(func() error {
+	defer func() { err = errors.Join(err, fenced(b.Close)) }()
+	return fenced(func() error {
 		return b.View(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
 	})
 }

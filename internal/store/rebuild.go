@@ -21,16 +21,17 @@ type Part struct {
 }
 
 // Contents lists what the store holds, in the order of the names.
-func (db *DB) Contents() ([]Part, error) { return contents(db.b) }
+func (db *DB) Contents() ([]Part, error) { return contents(db.s.Load().b) }
 
 func contents(b *bolt.DB) (parts []Part, err error) {
-	defer guard(&err)()
-	err = b.View(func(tx *bolt.Tx) error {
-		return tx.ForEach(func(name []byte, bb *bolt.Bucket) error {
-			n := 0
-			err := bb.ForEach(func(_, _ []byte) error { n++; return nil })
-			parts = append(parts, Part{string(name), n})
-			return err
+	err = fenced(func() error {
+		return b.View(func(tx *bolt.Tx) error {
+			return tx.ForEach(func(name []byte, bb *bolt.Bucket) error {
+				n := 0
+				err := bb.ForEach(func(_, _ []byte) error { n++; return nil })
+				parts = append(parts, Part{string(name), n})
+				return err
+			})
 		})
 	})
 	return parts, err
@@ -55,7 +56,7 @@ func Rebuild(path string) (held []Part, aside []string, err error) {
 	switch {
 	case err == nil:
 		// The lock is held until the old file is gone.
-		defer func() { err = errors.Join(err, closeGuarded(b)) }()
+		defer func() { err = errors.Join(err, fenced(b.Close)) }()
 		if held, err = contents(b); err != nil && !errors.Is(err, ErrDamaged) {
 			return nil, nil, fmt.Errorf("store: %s: %w", path, err)
 		}

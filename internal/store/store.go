@@ -11,7 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -36,20 +37,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// ErrLocked: another process has the file open. Commands ask the daemon by its
-// local door instead.
-var ErrLocked = errors.New("another process holds the store: ask it, or stop it first")
-
-// ErrDamaged: a value or page does not carry what was written.
-var ErrDamaged = errors.New("the store is damaged")
-
-// DB is an open store. Safe for concurrent use; writers take turns.
-type DB struct{ b *bolt.DB }
-
-// Open opens the store at path and creates it, and its directory with mode
-// 0700, where it is missing. A damaged file is put aside, what is readable is
-// copied into a new one, and the loss is logged.
-func Open(ctx context.Context, path string, o Options) (*DB, error) {
+func (o Options) checked() Options {
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
 	}
@@ -59,6 +47,62 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	return o
+}
+
+// ErrLocked: another process has the file open. Commands ask the daemon by its
+// local door instead.
+var ErrLocked = errors.New("another process holds the store: ask it, or stop it first")
+
+// ErrDamaged: a value or page does not carry what was written.
+var ErrDamaged = errors.New("the store is damaged")
+
+// DB is an open store. Safe for concurrent use; writers take turns.
+//
+// Damage of the file that is met while it is open ends the transaction that
+// meets it with an error that wraps ErrDamaged; the file is then put aside, and
+// what is readable of it is in a new one when the error is returned. See
+// Repaired.
+type DB struct {
+	path string
+	o    Options
+
+	writers  sync.Mutex // one of them at a time; a repair is one, too
+	s        atomic.Pointer[session]
+	closed   atomic.Bool // set with writers held
+	repairs  atomic.Uint64
+	mu       sync.Mutex
+	repaired Repair // mu
+}
+
+// session is an open file.
+type session struct {
+	b    *bolt.DB
+	file *os.File      // the same
+	size uint64        // of a page
+	last atomic.Uint64 // number of the last commit
+}
+
+// openSession opens the file at path for writing.
+func openSession(path string, wait time.Duration) (*session, error) {
+	s := &session{}
+	var err error
+	s.b, err = openWith(path, &bolt.Options{Timeout: wait, OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		s.file, err = os.OpenFile(name, flag, mode)
+		return s.file, err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.size = uint64(s.b.Info().PageSize)
+	return s, nil
+}
+
+// Open opens the store at path and creates it, and its directory with mode
+// 0700, where it is missing. A damaged file is put aside, what is readable is
+// copied into a new one, and the loss is logged.
+func Open(ctx context.Context, path string, o Options) (*DB, error) {
+	o = o.checked()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -85,31 +129,34 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 			return nil, fmt.Errorf("store: %s: %w", path, err)
 		}
 	}
-	b, err := openFile(path, o.LockTimeout, false)
+	s, err := openSession(path, o.LockTimeout)
+	if err == nil {
+		s, err = compact(s, path, o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
-	db := &DB{b: b}
-	if err := db.compact(path, o); err != nil {
-		return nil, fmt.Errorf("store: %s: %w", path, err)
-	}
+	db := &DB{path: path, o: o}
+	db.s.Store(s)
 	return db, nil
 }
 
 // Close waits for transactions and closes the file.
-func (db *DB) Close() error { return db.b.Close() }
+func (db *DB) Close() error {
+	db.writers.Lock()
+	defer db.writers.Unlock()
+	db.closed.Store(true)
+	return db.s.Load().b.Close()
+}
 
 // View runs f with a consistent state that nobody changes meanwhile. What f
 // gets is valid until it returns, which it should do soon.
-func (db *DB) View(f func(*Tx) error) error {
-	return db.b.View(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
-}
+func (db *DB) View(f func(*Tx) error) error { return db.transact(false, f) }
 
 // Update runs f and commits what it wrote, all of it or, on error, nothing.
-// When it returns nil the changes are on the disk.
-func (db *DB) Update(f func(*Tx) error) error {
-	return db.b.Update(func(tx *bolt.Tx) error { return f(&Tx{tx}) })
-}
+// When it returns nil the changes are on the disk. f must not begin another
+// transaction.
+func (db *DB) Update(f func(*Tx) error) error { return db.transact(true, f) }
 
 // Tx is a transaction; only the function that View or Update called may use
 // it.
@@ -153,9 +200,11 @@ func openFile(path string, wait time.Duration, readOnly bool) (b *bolt.DB, err e
 }
 
 func openWith(path string, o *bolt.Options) (b *bolt.DB, err error) {
-	defer guard(&err)()
 	o.FreelistType = bolt.FreelistMapType
-	b, err = bolt.Open(path, 0o600, o)
+	err = fenced(func() (err error) {
+		b, err = bolt.Open(path, 0o600, o)
+		return err
+	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, ErrLocked
@@ -165,59 +214,49 @@ func openWith(path string, o *bolt.Options) (b *bolt.DB, err error) {
 	return b, err
 }
 
-// guard turns panics, also those of page faults in the mapped file, into
-// ErrDamaged. Use: defer guard(&err)().
-func guard(err *error) func() {
-	old := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(old)
-		if p := recover(); p != nil {
-			*err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}
-}
-
 // compactFrom is the size below which compaction is not worth a rewrite.
 const compactFrom = 1 << 20
 
-// compact rewrites the file when more than half of it is free.
-func (db *DB) compact(path string, o Options) error {
+// compact rewrites the file when more than half of it is free, and returns the
+// store to go on with.
+func compact(s *session, path string, o Options) (*session, error) {
+	b := s.b
 	var size, free int64
-	err := db.b.View(func(tx *bolt.Tx) error {
+	err := b.View(func(tx *bolt.Tx) error {
 		size = tx.Size()
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s := db.b.Stats()
-	free = int64(s.FreePageN+s.PendingPageN) * int64(db.b.Info().PageSize)
+	st := b.Stats()
+	free = int64(st.FreePageN+st.PendingPageN) * int64(s.size)
 	if size < compactFrom || free <= size/2 {
-		return nil
+		return s, nil
 	}
 	tmp := path + ".new"
-	dst, err := db.compacted(tmp, o)
+	dst, err := compacted(b, tmp, o)
 	if err != nil {
 		// A disk without room for a second file is no reason not to start.
 		o.Logger.Warn("the store cannot be compacted: going on with it as it is", "path", path, "err", err)
-		return nil
+		return s, nil
 	}
 	// The old file stays locked until the new one has its name.
 	if err := install(dst, tmp, path); err != nil {
-		return err
+		return nil, err
 	}
-	if err := db.b.Close(); err != nil {
-		return err
+	if err := b.Close(); err != nil {
+		return nil, err
 	}
-	if db.b, err = openFile(path, o.LockTimeout, false); err != nil {
-		return err
+	if s, err = openSession(path, o.LockTimeout); err != nil {
+		return nil, err
 	}
 	o.Logger.Info("the store was compacted", "path", path, "octets", size, "free", free)
-	return nil
+	return s, nil
 }
 
-// compacted copies the store into a new file. After an error there is none.
-func (db *DB) compacted(tmp string, o Options) (*bolt.DB, error) {
+// compacted copies a store into a new file. After an error there is none.
+func compacted(b *bolt.DB, tmp string, o Options) (*bolt.DB, error) {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -225,7 +264,7 @@ func (db *DB) compacted(tmp string, o Options) (*bolt.DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(tmp))
 	}
-	if err := bolt.Compact(dst, db.b, 1<<20); err != nil {
+	if err := bolt.Compact(dst, b, 1<<20); err != nil {
 		return nil, errors.Join(err, dst.Close(), os.Remove(tmp))
 	}
 	return dst, nil
@@ -238,7 +277,7 @@ func (db *DB) Compact(path string) error {
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	if err := errors.Join(bolt.Compact(dst, db.b, 1<<20), dst.Close()); err != nil {
+	if err := errors.Join(bolt.Compact(dst, db.s.Load().b, 1<<20), dst.Close()); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
 	return nil

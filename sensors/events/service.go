@@ -100,6 +100,7 @@ type Service struct {
 	routes  map[node.Ref][]*subscription // by node: one of each account
 	removed []string
 	saving  []*subscription // written, but not known to be on the disk
+	repairs uint64          // of the store, that it has got everything again after
 
 	fulls atomic.Pointer[map[string]string] // address by account
 }
@@ -129,6 +130,7 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) load() error {
 	now := s.cfg.Now()
 	if s.cfg.DB != nil {
+		s.repairs = s.cfg.DB.Repairs()
 		err := s.cfg.DB.View(func(tx *store.Tx) error {
 			for e := range bucket.All(tx, "") {
 				if e.Err != nil {
@@ -361,6 +363,9 @@ func (s *Service) Save(tx *store.Tx) (saved func(), err error) {
 		sub.dirty = true
 	}
 	s.saving = nil
+	// A store that was repaired may have lost what it had.
+	repairs := s.cfg.DB.Repairs()
+	all := repairs != s.repairs
 	removed := len(s.removed)
 	for _, id := range s.removed {
 		if s.subs[id] == nil {
@@ -370,7 +375,7 @@ func (s *Service) Save(tx *store.Tx) (saved func(), err error) {
 		}
 	}
 	for _, sub := range s.subs {
-		if !sub.dirty {
+		if !sub.dirty && !all {
 			continue
 		}
 		if err := bucket.Put(tx, sub.id, sub.stored()); err != nil {
@@ -382,7 +387,7 @@ func (s *Service) Save(tx *store.Tx) (saved func(), err error) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.saving, s.removed = nil, s.removed[removed:]
+		s.saving, s.removed, s.repairs = nil, s.removed[removed:], repairs
 	}, nil
 }
 

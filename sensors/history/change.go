@@ -1,8 +1,11 @@
 package history
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"postern/internal/store"
@@ -30,8 +33,17 @@ type change struct {
 // apply commits the change. writing is held.
 func (c *change) apply() error {
 	h := c.h
+	repairs := h.cfg.DB.Repairs()
+	again := repairs != h.repairs
+	if again {
+		c.again()
+	}
 	err := h.cfg.DB.Update(func(tx *store.Tx) error {
 		c.used, c.next, c.dropped, c.expired, c.gone = h.used, h.next, 0, 0, h.gone
+		if again {
+			used, next := weigh(tx)
+			c.used, c.next = used, max(next, c.next)
+		}
 		return c.write(tx)
 	})
 	if err != nil {
@@ -39,6 +51,7 @@ func (c *change) apply() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.repairs = repairs
 	h.used, h.next, h.gone = c.used, c.next, c.gone
 	h.stats.Dropped += c.dropped
 	h.stats.Expired += c.expired
@@ -46,6 +59,28 @@ func (c *change) apply() error {
 		h.cfg.Logger.Warn("the history is full: the oldest is dropped", slog.Uint64("samples", c.dropped))
 	}
 	return nil
+}
+
+// again adds to c what memory knows and a repaired store may have lost: the
+// series, without which their readings cannot be shown, and how far roll-ups
+// are. writing is held.
+func (c *change) again() {
+	h := c.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.series = slices.SortedFunc(maps.Values(h.byID), func(a, b *series) int { return cmp.Compare(a.ID, b.ID) })
+	marks := map[string]int64{"rolled": h.rolled, "day": h.dayDone}
+	if h.gone > -forever {
+		marks["gone"] = h.gone
+	}
+	for from := range h.tardy {
+		marks[tardyMark(from)] = from
+	}
+	maps.Copy(marks, c.marks)
+	for _, name := range c.unmark {
+		delete(marks, name)
+	}
+	c.marks = marks
 }
 
 func (c *change) write(tx *store.Tx) error {

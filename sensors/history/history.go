@@ -26,6 +26,7 @@ type History struct {
 	dayDone int64          // days are done up to here, ms; writing and mu
 	used    [levels]int64  // octets in the store; writing and mu
 	gone    int64          // readings were removed up to here, ms; writing and mu
+	repairs uint64         // of the store, that it has got everything again after; writing
 	tardy   map[int64]bool // hours that got readings after they were rolled up, by their beginning; writing
 
 	urgent chan struct{}
@@ -75,6 +76,7 @@ func Open(cfg Config) (*History, error) {
 		fields: make(map[field][]*series), byID: make(map[uint32]*series),
 		tardy: make(map[int64]bool),
 		buf:   make(group), oldest: forever, last: make(map[field]*recent),
+		repairs: cfg.DB.Repairs(),
 	}
 	return h, cfg.DB.View(h.load)
 }
@@ -88,16 +90,7 @@ func (h *History) load(tx *store.Tx) error {
 		}
 		h.enter(&e.Value)
 	}
-	for l := range levels {
-		for c := l.blobs().Cursor(tx, nil); c.Valid(); c.Next() {
-			if len(c.Key()) != keyLen {
-				continue
-			}
-			_, number := parseKey(c.Key())
-			h.next = max(h.next, number+1)
-			h.used[l] += weight(c.Len())
-		}
-	}
+	h.used, h.next = weigh(tx)
 	if err := h.numberSeries(tx); err != nil {
 		return err
 	}
@@ -114,6 +107,22 @@ func (h *History) load(tx *store.Tx) error {
 		h.cfg.Logger.Warn("days begin anew", "err", err)
 	}
 	return nil
+}
+
+// weigh returns what the blocks of each level take in the store, and the number
+// of the next block.
+func weigh(tx *store.Tx) (used [levels]int64, next uint64) {
+	for l := range levels {
+		for c := l.blobs().Cursor(tx, nil); c.Valid(); c.Next() {
+			if len(c.Key()) != keyLen {
+				continue
+			}
+			_, number := parseKey(c.Key())
+			next = max(next, number+1)
+			used[l] += weight(c.Len())
+		}
+	}
+	return used, next
 }
 
 // numberSeries finds the number of the next series. None may be given twice,
