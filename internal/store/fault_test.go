@@ -142,7 +142,11 @@ func TestPagesThatCannotBeRead(t *testing.T) {
 	// The roots move into pages that were freed, until they are in front.
 	cut := int64(0)
 	for i := 0; cut == 0; i++ {
-		if _, err := use(db, fmt.Sprint("more", i%10)); err != nil || i > 1000 {
+		err := db.Update(func(tx *Tx) error {
+			key := fmt.Sprint("more", i%10)
+			return errors.Join(first.Put(tx, key, record{key, i}), second.Put(tx, key, key))
+		})
+		if err != nil || i > 1000 {
 			t.Fatal(i, err)
 		}
 		f, err := os.Open(path)
@@ -165,7 +169,7 @@ func TestPagesThatCannotBeRead(t *testing.T) {
 	if _, err := use(db, "x"); !errors.Is(err, ErrDamaged) {
 		t.Fatalf("got %v", err)
 	}
-	if n := goesOn(t, "a part of the file", db); n == 0 || n == 2000 {
+	if n := goesOn(t, "a part of the file", db); n == 0 || n >= 1900 {
 		t.Errorf("%d of 2000 values are left", n)
 	}
 	if r := db.Repaired(); db.Repairs() != 1 || r.Saved == 0 || r.Aside == "" || r.Err != nil {
