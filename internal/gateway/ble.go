@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"reflect"
 	"time"
 
 	"postern/drivers"
@@ -17,15 +16,18 @@ import (
 // broadcaster is a kind heard or connected to by a Bluetooth adapter; its
 // configuration has the fields Bus and Address.
 func broadcaster[C any, D described](name, doc string, open func(context.Context, *ble.Radio, C) (D, error), sim func(C) *virtual.Device) kind {
-	k := base[C](name, doc, "ble")
+	return onRadio(base[C](name, doc, "ble"),
+		func(ctx context.Context, r *ble.Radio, cfg any) (described, error) { return open(ctx, r, *cfg.(*C)) },
+		func(cfg any) *virtual.Device { return sim(*cfg.(*C)) })
+}
+
+func onRadio(k kind, open func(context.Context, *ble.Radio, any) (described, error), sim func(any) *virtual.Device) kind {
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := *cfg.(*C)
-		v := reflect.ValueOf(c)
-		r, err := e.bleRadio(v.FieldByName("Bus").String(), v.FieldByName("Address").String(), func() *virtual.Device { return sim(c) })
+		r, err := e.bleRadio(textField(cfg, "Bus"), textField(cfg, "Address"), func() *virtual.Device { return sim(cfg) })
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, r, c))
+		return device(open(ctx, r, cfg))
 	}
 	return k.describing()
 }

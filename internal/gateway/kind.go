@@ -71,25 +71,31 @@ type described interface {
 	drivers.Describer
 }
 
+// A generic function is compiled for each type that it is used with. Those of
+// the kinds only wrap the types of a driver; the rest is done once for all.
+
 // i2cChip is a kind that sits on an I2C bus; its configuration has the fields
 // Bus and Address.
 func i2cChip[C any, D described](name, doc string, open func(context.Context, i2c.Bus, C) (D, error), sim func(C) i2c.Slave) kind {
-	k := base[C](name, doc, "i2c")
+	return onI2C(base[C](name, doc, "i2c"),
+		func(ctx context.Context, bus i2c.Bus, cfg any) (described, error) { return open(ctx, bus, *cfg.(*C)) },
+		func(cfg any) i2c.Slave { return sim(*cfg.(*C)) })
+}
+
+func onI2C(k kind, open func(context.Context, i2c.Bus, any) (described, error), sim func(any) i2c.Slave) kind {
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := cfg.(*C)
 		name, address := placeOnI2C(cfg)
-		bus, err := e.i2cBus(name, address, func() i2c.Slave { return sim(*c) })
+		bus, err := e.i2cBus(name, address, func() i2c.Slave { return sim(cfg) })
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, bus, *c))
+		return device(open(ctx, bus, cfg))
 	}
 	k.Claims = claimedAddress
 	return k.describing()
 }
 
-// placeOnI2C and its like read the place of a device off its configuration,
-// once for all types: a generic function is compiled for each of them.
+// placeOnI2C and its like read the place of a device off its configuration.
 func placeOnI2C(cfg any) (bus string, address uint16) {
 	return textField(cfg, "Bus"), uint16(reflect.ValueOf(cfg).Elem().FieldByName("Address").Int())
 }
@@ -110,14 +116,18 @@ func claimedLine(cfg any) (string, string) { return "line " + sameLine(textField
 // spiChip is a kind that sits on an SPI bus; its configuration has the field
 // Port.
 func spiChip[C any, D described](name, doc string, open func(context.Context, spi.Port, C) (D, error), sim func(C) spi.Slave) kind {
-	k := base[C](name, doc, "")
+	return onSPI(base[C](name, doc, ""),
+		func(ctx context.Context, p spi.Port, cfg any) (described, error) { return open(ctx, p, *cfg.(*C)) },
+		func(cfg any) spi.Slave { return sim(*cfg.(*C)) })
+}
+
+func onSPI(k kind, open func(context.Context, spi.Port, any) (described, error), sim func(any) spi.Slave) kind {
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := *cfg.(*C)
-		p, err := e.spiPort(textField(cfg, "Port"), func() spi.Slave { return sim(c) })
+		p, err := e.spiPort(textField(cfg, "Port"), func() spi.Slave { return sim(cfg) })
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, p, c))
+		return device(open(ctx, p, cfg))
 	}
 	k.Claims = claimedPort
 	return k.describing()
@@ -125,14 +135,17 @@ func spiChip[C any, D described](name, doc string, open func(context.Context, sp
 
 // line is a kind made of one GPIO line; its configuration has the field Line.
 func line[C any, D described](name, doc string, open func(context.Context, gpio.Line, C) (D, error)) kind {
-	k := base[C](name, doc, "")
+	return onLine(base[C](name, doc, ""),
+		func(ctx context.Context, l gpio.Line, cfg any) (described, error) { return open(ctx, l, *cfg.(*C)) })
+}
+
+func onLine(k kind, open func(context.Context, gpio.Line, any) (described, error)) kind {
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := *cfg.(*C)
 		l, err := e.gpioLine(textField(cfg, "Line"))
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, l, c))
+		return device(open(ctx, l, cfg))
 	}
 	k.Claims = claimedLine
 	return k.describing()
@@ -163,18 +176,22 @@ func branch(name, doc string) kind {
 // talker is an instrument with a serial port of its own; its configuration has
 // the field Serial.
 func talker[C any, D described](name, doc string, open func(context.Context, serial.Conn, C) (D, error), sim func(C) (*serial.Sim, error)) kind {
-	k := base[C](name, doc, "")
+	return onSerial(base[C](name, doc, ""),
+		func(ctx context.Context, c serial.Conn, cfg any) (described, error) { return open(ctx, c, *cfg.(*C)) },
+		func(cfg any) (*serial.Sim, error) { return sim(*cfg.(*C)) })
+}
+
+func onSerial(k kind, open func(context.Context, serial.Conn, any) (described, error), sim func(any) (*serial.Sim, error)) kind {
 	k.open = func(ctx context.Context, e env, cfg any) (drivers.Device, error) {
-		c := *cfg.(*C)
 		port, _ := serialOf(cfg)
-		conn, err := e.serialPort(port, func() (*serial.Sim, error) { return sim(c) })
+		conn, err := e.serialPort(port, func() (*serial.Sim, error) { return sim(cfg) })
 		if err != nil {
 			return nil, err
 		}
-		return device(open(ctx, conn, c))
+		return device(open(ctx, conn, cfg))
 	}
 	k.Simulation = func(cfg any) error {
-		_, err := sim(*cfg.(*C))
+		_, err := sim(cfg)
 		return err
 	}
 	return k.describing()
@@ -240,7 +257,7 @@ func base[C any](name, doc, bus string) kind {
 }
 
 // device turns a typed nil into none.
-func device[D described](d D, err error) (drivers.Device, error) {
+func device(d described, err error) (drivers.Device, error) {
 	if err != nil {
 		return nil, err
 	}
