@@ -3,38 +3,16 @@ package ads1115
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Address: 0x48, Range: "4.096"}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x48, Simulate(config))
-				d, err := Open(t.Context(), sim, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x48, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x48, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x48, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x48, Open, Simulate, config, i2c.Dead, i2c.Noise)
 }
 
 // A slow oscillator must not give the voltage of the input before.

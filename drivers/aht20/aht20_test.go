@@ -5,30 +5,12 @@ import (
 	"testing"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x38, Simulate(Config{}))
-				d, err := Open(t.Context(), sim, Config{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{Break: func(broken bool) {
-				sim.SetFault(0x38, i2c.Healthy)
-				if broken {
-					sim.SetFault(0x38, fault)
-				}
-			}})
-		})
-	}
+	i2ctest.TestChip(t, 0x38, Open, Simulate, Config{}, i2c.Dead, i2c.Noise)
 }
 
 func TestQuantitiesAndBrownOut(t *testing.T) {

@@ -2,38 +2,16 @@ package bh1750
 
 import (
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x23}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x23, Simulate(config))
-				d, err := Open(t.Context(), sim, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x23, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x23, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x23, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x23, Open, Simulate, config, i2c.Dead, i2c.Stuck)
 }
 
 // counts is a chip that answers with fixed octets.

@@ -4,38 +4,16 @@ import (
 	"fmt"
 	"math"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config180 = BMP180Config{Bus: "sim", Address: 0x77, Oversampling: "4x"}
 
 func TestBMP180Device(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x77, SimulateBMP180(config180))
-				d, err := OpenBMP180(t.Context(), sim, config180)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x77, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x77, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x77, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x77, OpenBMP180, SimulateBMP180, config180, i2c.Dead, i2c.Stuck)
 }
 
 // TestBMP180WorkedExample has the data sheet's (3.5): the simulation's formulas

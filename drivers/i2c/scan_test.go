@@ -16,7 +16,6 @@ import (
 	"postern/drivers/ina219"
 	"postern/drivers/mcp9808"
 	"postern/drivers/sht3x"
-	"postern/drivers/sht4x"
 	"postern/drivers/sps30"
 	"postern/drivers/tmp102"
 	"postern/drivers/tmp117"
@@ -32,7 +31,7 @@ func TestScanFindsExactlyTheChips(t *testing.T) {
 	for addr, s := range map[uint16]i2c.Slave{
 		0x18: mcp9808.Simulate(mcp9808.Config{}), 0x38: aht20.Simulate(aht20.Config{}),
 		0x40: ina219.Simulate(ina219.Config{}), 0x44: sht3x.Simulate(sht3x.Config{}),
-		0x46: sht4x.Simulate(sht4x.Config{}), 0x48: tmp102.Simulate(tmp102.Config{}),
+		0x46: sht3x.SimulateSHT4x(sht3x.SHT4xConfig{}), 0x48: tmp102.Simulate(tmp102.Config{}),
 		0x49: ads1115.Simulate(ads1115.Config{}), 0x4b: tmp117.Simulate(tmp117.Config{}), 0x76: bme280.Simulate(bme280.Config{}),
 		0x68: ds3231.Simulate(ds3231.Config{}), 0x69: sps30.Simulate(sps30.Config{}),
 		0x77: bme280.SimulateBMP280(bme280.BMP280Config{}), 0x50: memory{},

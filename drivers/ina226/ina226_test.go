@@ -3,34 +3,16 @@ package ina226
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Address: 0x40, Shunt: "0.1", MaxCurrent: "0.8"}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		sim = i2c.NewSim("sim")
-		sim.Attach(0x40, Simulate(config))
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{
-		Break: func(broken bool) {
-			sim.SetFault(0x40, i2c.Healthy)
-			if broken {
-				sim.SetFault(0x40, i2c.Dead)
-			}
-		},
-		Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x40, i2c.Late) },
-	})
+	i2ctest.TestChip(t, 0x40, Open, Simulate, config, i2c.Dead)
 }
 
 // SBOS547, 7.5: 10 A at 2 mΩ and 11.98 V with a step of 1 mA are a calibration

@@ -54,45 +54,26 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	}, func(c *i2c.Chip) (i2c.Measure, error) { return setUp(c, cfg) }), nil
 }
 
-func command(c *i2c.Chip, cmd uint16, args ...uint16) error {
-	if err := c.Write(i2c.AppendWords([]byte{byte(cmd >> 8), byte(cmd)}, args...)...); err != nil {
-		return err
-	}
-	return c.Sleep(settle)
-}
-
-// ask sends a command and reads n words.
-func ask(c *i2c.Chip, cmd uint16, n int) ([]uint16, error) {
-	if err := command(c, cmd); err != nil {
-		return nil, err
-	}
-	b := make([]byte, 3*n)
-	if err := c.Ask(b); err != nil {
-		return nil, err
-	}
-	return i2c.CheckedWords(b, n)
-}
-
 func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
-	if _, err := ask(c, cmdVersion, 1); err != nil {
+	if _, err := c.AskWords(cmdVersion, settle, 1); err != nil {
 		return nil, fmt.Errorf("firmware version: %w", err)
 	}
-	if err := command(c, cmdInterval, uint16(cfg.Interval/time.Second)); err != nil {
+	if err := c.Command(cmdInterval, settle, uint16(cfg.Interval/time.Second)); err != nil {
 		return nil, err
 	}
-	if err := command(c, cmdStart, 0); err != nil {
+	if err := c.Command(cmdStart, settle, 0); err != nil {
 		return nil, err
 	}
 	var last []drivers.Sample
 	var at time.Time
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
-		ready, err := ask(c, cmdReady, 1)
+		ready, err := c.AskWords(cmdReady, settle, 1)
 		if err != nil {
 			return dst, err
 		}
 		switch {
 		case ready[0] == 1:
-			w, err := ask(c, cmdRead, 6)
+			w, err := c.AskWords(cmdRead, settle, 6)
 			if err != nil {
 				return dst, err
 			}
@@ -135,7 +116,7 @@ type Slave struct {
 	mu       sync.Mutex
 	interval time.Duration
 	next     time.Time // of a measurement; zero while stopped
-	answer   []byte
+	answer   i2c.Answer
 }
 
 // Simulate returns a chip in a room with about 650 ppm that has been measuring
@@ -156,7 +137,7 @@ func Simulate(c Config) i2c.Slave {
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.interval, s.answer = 2*time.Second, nil
+	s.interval, s.answer = 2*time.Second, i2c.Answer{}
 	s.next = time.Now().Add(s.interval)
 }
 
@@ -170,21 +151,14 @@ func (s *Slave) Tx(w, r []byte) error {
 			return err
 		}
 	}
-	if len(r) > 0 {
-		if s.answer == nil {
-			return syscall.EREMOTEIO
-		}
-		copy(r, s.answer)
-		s.answer = nil
-	}
-	return nil
+	return s.answer.Take(now, r)
 }
 
 func (s *Slave) command(w []byte, now time.Time) error {
 	done := !s.next.IsZero() && !now.Before(s.next)
 	switch uint16(w[0])<<8 | uint16(w[1]) {
 	case cmdVersion:
-		s.answer = i2c.AppendWords(nil, 0x0342)
+		s.answer.Set(now, 0x0342)
 	case cmdInterval:
 		v, err := i2c.CheckedWords(w[2:], 1)
 		if err != nil {
@@ -196,12 +170,14 @@ func (s *Slave) command(w []byte, now time.Time) error {
 			s.next = now.Add(s.interval)
 		}
 	case cmdReady:
-		s.answer = i2c.AppendWords(nil, map[bool]uint16{true: 1}[done])
+		s.answer.Set(now, map[bool]uint16{true: 1}[done])
 	case cmdRead:
+		var words []uint16
 		for _, q := range []drivers.Drift{s.CO2, s.Temperature, s.Humidity} {
 			b := math.Float32bits(float32(q.At(now)))
-			s.answer = i2c.AppendWords(s.answer, uint16(b>>16), uint16(b))
+			words = append(words, uint16(b>>16), uint16(b))
 		}
+		s.answer.Set(now, words...)
 		s.next = now.Add(s.interval)
 	default:
 		return syscall.EREMOTEIO

@@ -70,28 +70,9 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	}, func(c *i2c.Chip) (i2c.Measure, error) { return m.setUp(c, cfg) }), nil
 }
 
-func command(c *i2c.Chip, cmd uint16, args ...uint16) error {
-	if err := c.Write(i2c.AppendWords([]byte{byte(cmd >> 8), byte(cmd)}, args...)...); err != nil {
-		return err
-	}
-	return c.Sleep(settle)
-}
-
-// ask sends a command and reads n words.
-func ask(c *i2c.Chip, cmd uint16, n int) ([]uint16, error) {
-	if err := command(c, cmd); err != nil {
-		return nil, err
-	}
-	b := make([]byte, 3*n)
-	if err := c.Ask(b); err != nil {
-		return nil, err
-	}
-	return i2c.CheckedWords(b, n)
-}
-
 // ready tells whether there is a measurement that was not read yet.
 func ready(c *i2c.Chip) (bool, error) {
-	w, err := ask(c, cmdReady, 1)
+	w, err := c.AskWords(cmdReady, settle, 1)
 	return err == nil && w[0]&0x07ff != 0, err
 }
 
@@ -102,7 +83,7 @@ func (m *meter) setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 	if cfg.LowPower {
 		start = cmdStartLow
 	}
-	if err := command(c, start); err != nil {
+	if err := c.Command(start, settle); err != nil {
 		if !errors.Is(err, drivers.ErrGone) {
 			return nil, err
 		}
@@ -111,7 +92,7 @@ func (m *meter) setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 		}
 	}
 	if cfg.Pressure != 0 {
-		if err := command(c, cmdPressure, uint16(cfg.Pressure)); err != nil {
+		if err := c.Command(cmdPressure, settle, uint16(cfg.Pressure)); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +114,7 @@ func (m *meter) measure(c *i2c.Chip, dst []drivers.Sample) ([]drivers.Sample, er
 	}
 	switch {
 	case done:
-		w, err := ask(c, cmdRead, 3)
+		w, err := c.AskWords(cmdRead, settle, 3)
 		if err != nil {
 			return dst, err
 		}
@@ -175,7 +156,7 @@ type Slave struct {
 	interval time.Duration
 	next     time.Time // of a measurement; zero while idle
 	pressure uint16
-	answer   []byte
+	answer   i2c.Answer
 }
 
 // Simulate returns a chip in a room with about 700 ppm that has been measuring
@@ -193,7 +174,7 @@ func Simulate(c Config) i2c.Slave {
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next, s.answer, s.pressure = time.Time{}, nil, 0
+	s.next, s.answer, s.pressure = time.Time{}, i2c.Answer{}, 0
 }
 
 // Tx implements i2c.Slave.
@@ -206,14 +187,7 @@ func (s *Slave) Tx(w, r []byte) error {
 			return err
 		}
 	}
-	if len(r) > 0 {
-		if s.answer == nil {
-			return syscall.EREMOTEIO
-		}
-		copy(r, s.answer)
-		s.answer = nil
-	}
-	return nil
+	return s.answer.Take(now, r)
 }
 
 func (s *Slave) command(w []byte, now time.Time) error {
@@ -228,13 +202,13 @@ func (s *Slave) command(w []byte, now time.Time) error {
 	case cmdStop:
 		s.next = time.Time{}
 	case cmdReady:
-		s.answer = i2c.AppendWords(nil, 0x8000|map[bool]uint16{true: 6}[done])
+		s.answer.Set(now, 0x8000|map[bool]uint16{true: 6}[done])
 	case cmdRead:
 		if !done {
 			return syscall.EREMOTEIO
 		}
 		raw := func(share float64) uint16 { return uint16(math.Round(min(max(share, 0), 1) * math.MaxUint16)) }
-		s.answer = i2c.AppendWords(nil, uint16(s.CO2.At(now)), raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
+		s.answer.Set(now, uint16(s.CO2.At(now)), raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
 		s.next = now.Add(s.interval)
 	case cmdPressure:
 		v, err := i2c.CheckedWords(w[2:], 1)

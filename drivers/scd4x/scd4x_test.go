@@ -7,35 +7,14 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x62}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x62, Simulate(config))
-				d, err := Open(t.Context(), sim, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x62, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x62, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x62, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x62, Open, Simulate, config, i2c.Dead, i2c.Stuck, i2c.Noise)
 }
 
 // TestWorkedExample has the data sheet's (3.5.2): 500 ppm, 25 °C, 37 %RH.

@@ -1,6 +1,6 @@
-// Package sht3x reads Sensirion's SHT30, SHT31 and SHT35 (temperature and
-// humidity) over I2C. Source: Sensirion SHT3x-DIS data sheet, version 7,
-// chapter 4.
+// Package sht3x reads Sensirion's SHT30, SHT31 and SHT35, and SHT40, SHT41 and
+// SHT45 (temperature and humidity), over I2C. Sources: Sensirion SHT3x-DIS data
+// sheet, version 7, chapter 4, and SHT4x data sheet, version 6, chapter 4.
 package sht3x
 
 import (
@@ -47,50 +47,38 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("sht3x: %w", err)
 	}
-	return i2c.NewSensor("sht3x", bus, cfg.Address, []drivers.Channel{
-		{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "air temperature at the chip"},
-		{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
-	}, setUp), nil
+	return i2c.NewSensor("sht3x", bus, cfg.Address, channels[:], setUp), nil
+}
+
+// channels are those of both families.
+var channels = [...]drivers.Channel{
+	{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "air temperature at the chip"},
+	{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
 }
 
 func setUp(c *i2c.Chip) (i2c.Measure, error) {
 	// The status with its checksum tells an SHT3x from others there.
-	if _, err := ask(c, cmdStatus, 0, 1); err != nil {
+	if _, err := c.AskWords(cmdStatus, 0, 1); err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
-	if err := command(c, cmdClear); err != nil {
+	if err := c.Command(cmdClear, 0); err != nil {
 		return nil, err
 	}
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
-		w, err := ask(c, cmdMeasure, conversion, 2)
+		w, err := c.AskWords(cmdMeasure, conversion, 2)
 		if err != nil {
 			return dst, err
 		}
-		now := time.Now()
-		return append(dst,
-			drivers.Sample{Channel: "temperature", Value: drivers.Decimal(temperature(w[0])), Unit: "°C", Time: now},
-			drivers.Sample{Channel: "humidity", Value: drivers.Decimal(humidity(w[1])), Unit: "%RH", Time: now},
-		), nil
+		return samples(dst, temperature(w[0]), humidity(w[1])), nil
 	}, nil
 }
 
-func command(c *i2c.Chip, cmd uint16) error { return c.Write(byte(cmd>>8), byte(cmd)) }
-
-// ask sends a command, waits and reads n words.
-func ask(c *i2c.Chip, cmd uint16, wait time.Duration, n int) ([]uint16, error) {
-	if err := command(c, cmd); err != nil {
-		return nil, err
+func samples(dst []drivers.Sample, t, h drivers.Number) []drivers.Sample {
+	now := time.Now()
+	for i, n := range [...]drivers.Number{t, h} {
+		dst = append(dst, drivers.Sample{Channel: channels[i].Name, Value: drivers.Decimal(n), Unit: channels[i].Unit, Time: now})
 	}
-	if wait > 0 {
-		if err := c.Sleep(wait); err != nil {
-			return nil, err
-		}
-	}
-	b := make([]byte, 3*n)
-	if err := c.Ask(b); err != nil {
-		return nil, err
-	}
-	return i2c.CheckedWords(b, n)
+	return dst
 }
 
 // temperature is −45 + 175·s/65535 °C, humidity 100·s/65535 %RH (4.13), both
@@ -103,30 +91,35 @@ func humidity(s uint16) drivers.Number {
 	return drivers.Num((10000*int64(s)*2+65535)/(2*65535), -2)
 }
 
-// Slave is a simulated SHT3x. It is safe for concurrent use.
-type Slave struct {
-	// In °C and %RH; set them before use.
+// room is the air around a simulated chip, in °C and %RH.
+type room struct {
 	Temperature, Humidity drivers.Drift
-
-	mu     sync.Mutex
-	answer []byte
-	ready  time.Time
-	status uint16
 }
 
-// Simulate returns a chip in a room at about 21 °C and 45 %RH.
-func Simulate(Config) i2c.Slave {
-	return &Slave{
+func aRoom() room {
+	return room{
 		Temperature: drivers.Drift{Base: 21.2, Amplitude: 1.4, Period: 35 * time.Minute, Phase: 0.2},
 		Humidity:    drivers.Drift{Base: 45, Amplitude: 5, Period: 55 * time.Minute, Phase: 0.5},
 	}
 }
 
+// Slave is a simulated SHT3x. It is safe for concurrent use.
+type Slave struct {
+	room // set it before use
+
+	mu     sync.Mutex
+	answer i2c.Answer
+	status uint16
+}
+
+// Simulate returns a chip in a room at about 21 °C and 45 %RH.
+func Simulate(Config) i2c.Slave { return &Slave{room: aRoom()} }
+
 // PowerOn implements i2c.Resetter.
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer, s.status = nil, statusReset
+	s.answer, s.status = i2c.Answer{}, statusReset
 }
 
 // Tx implements i2c.Slave: a read before the answer is ready is not
@@ -136,30 +129,20 @@ func (s *Slave) Tx(w, r []byte) error {
 	defer s.mu.Unlock()
 	now := time.Now()
 	if len(w) >= 2 {
-		s.ready = now
 		switch uint16(w[0])<<8 | uint16(w[1]) {
 		case cmdStatus:
-			s.answer = i2c.AppendWords(nil, s.status)
+			s.answer.Set(now, s.status)
 		case cmdClear:
-			s.answer, s.status = nil, 0
+			s.answer, s.status = i2c.Answer{}, 0
 		case cmdMeasure:
-			s.answer = i2c.AppendWords(nil, raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
-			s.ready = now.Add(15 * time.Millisecond)
+			s.answer.Set(now.Add(15*time.Millisecond), raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
 		case cmdReset:
-			s.answer, s.status = nil, statusReset
+			s.answer, s.status = i2c.Answer{}, statusReset
 		default:
 			return syscall.EREMOTEIO
 		}
 	}
-	if len(r) == 0 {
-		return nil
-	}
-	if s.answer == nil || now.Before(s.ready) {
-		return syscall.EREMOTEIO
-	}
-	copy(r, s.answer)
-	s.answer = nil
-	return nil
+	return s.answer.Take(now, r)
 }
 
 func raw(share float64) uint16 { return uint16(min(max(share*65535+0.5, 0), 65535)) }

@@ -3,38 +3,16 @@ package sht3x
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x44}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x44, Simulate(config))
-				d, err := Open(t.Context(), sim, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x44, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x44, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x44, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x44, Open, Simulate, config, i2c.Dead, i2c.Noise, i2c.Stuck)
 }
 
 func TestQuantities(t *testing.T) {

@@ -80,35 +80,16 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	return i2c.NewSensor("sps30", bus, 0x69, quantities[:], setUp), nil
 }
 
-func command(c *i2c.Chip, cmd uint16, pause time.Duration, args ...uint16) error {
-	if err := c.Write(i2c.AppendWords([]byte{byte(cmd >> 8), byte(cmd)}, args...)...); err != nil {
-		return err
-	}
-	return c.Sleep(pause)
-}
-
-// ask sends a command and reads n words.
-func ask(c *i2c.Chip, cmd uint16, n int) ([]uint16, error) {
-	if err := command(c, cmd, settle); err != nil {
-		return nil, err
-	}
-	b := make([]byte, 3*n)
-	if err := c.Ask(b); err != nil {
-		return nil, err
-	}
-	return i2c.CheckedWords(b, n)
-}
-
 func setUp(c *i2c.Chip) (i2c.Measure, error) {
-	version, err := ask(c, cmdVersion, 1)
+	version, err := c.AskWords(cmdVersion, settle, 1)
 	if err != nil {
 		return nil, fmt.Errorf("firmware version: %w", err)
 	}
 	// It may be measuring in the other format; stopping one that stands does nothing.
-	if err := command(c, cmdStop, settleStart); err != nil {
+	if err := c.Command(cmdStop, settleStart); err != nil {
 		return nil, err
 	}
-	if err := command(c, cmdStart, settleStart, asFloats); err != nil {
+	if err := c.Command(cmdStart, settleStart, asFloats); err != nil {
 		return nil, err
 	}
 	s := &sensor{chip: c, hasStatus: version[0] >= 0x0202, until: time.Now().Add(firstTakes)}
@@ -125,7 +106,7 @@ type sensor struct {
 
 func (s *sensor) measure(dst []drivers.Sample) ([]drivers.Sample, error) {
 	for {
-		ready, err := ask(s.chip, cmdReady, 1)
+		ready, err := s.chip.AskWords(cmdReady, settle, 1)
 		if err != nil {
 			return dst, err
 		}
@@ -148,7 +129,7 @@ func (s *sensor) measure(dst []drivers.Sample) ([]drivers.Sample, error) {
 
 func (s *sensor) read() error {
 	if s.hasStatus {
-		w, err := ask(s.chip, cmdStatus, 2)
+		w, err := s.chip.AskWords(cmdStatus, settle, 2)
 		if err != nil {
 			return err
 		}
@@ -156,7 +137,7 @@ func (s *sensor) read() error {
 			return fmt.Errorf("status 0x%08x: %w", status, ErrFault)
 		}
 	}
-	w, err := ask(s.chip, cmdRead, 2*len(quantities))
+	w, err := s.chip.AskWords(cmdRead, settle, 2*len(quantities))
 	if err != nil {
 		return err
 	}
@@ -189,7 +170,7 @@ type Slave struct {
 	mu     sync.Mutex
 	period time.Duration
 	next   time.Time // of a measurement; zero while stopped
-	answer []byte
+	answer i2c.Answer
 }
 
 // Simulate returns a sensor in a city's air.
@@ -201,35 +182,29 @@ func Simulate(Config) i2c.Slave {
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next, s.answer = time.Time{}, nil
+	s.next, s.answer = time.Time{}, i2c.Answer{}
 }
 
 // Tx implements i2c.Slave.
 func (s *Slave) Tx(w, r []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	if len(w) >= 2 {
-		if err := s.command(uint16(w[0])<<8|uint16(w[1]), w[2:], time.Now()); err != nil {
+		if err := s.command(uint16(w[0])<<8|uint16(w[1]), w[2:], now); err != nil {
 			return err
 		}
 	}
-	if len(r) > 0 {
-		if s.answer == nil {
-			return syscall.EREMOTEIO
-		}
-		copy(r, s.answer)
-		s.answer = nil
-	}
-	return nil
+	return s.answer.Take(now, r)
 }
 
 func (s *Slave) command(cmd uint16, args []byte, now time.Time) error {
 	done := !s.next.IsZero() && !now.Before(s.next)
 	switch cmd {
 	case cmdVersion:
-		s.answer = i2c.AppendWords(nil, 0x0202)
+		s.answer.Set(now, 0x0202)
 	case cmdSerial:
-		s.answer = i2c.AppendWords(nil, make([]uint16, 16)...)
+		s.answer.Set(now, make([]uint16, 16)...)
 	case cmdStop, cmdReset:
 		s.next = time.Time{}
 	case cmdStart:
@@ -238,22 +213,24 @@ func (s *Slave) command(cmd uint16, args []byte, now time.Time) error {
 		}
 		s.next = now.Add(s.period)
 	case cmdReady:
-		s.answer = i2c.AppendWords(nil, map[bool]uint16{true: 1}[done])
+		s.answer.Set(now, map[bool]uint16{true: 1}[done])
 	case cmdStatus:
-		s.answer = i2c.AppendWords(nil, uint16(s.Status>>16), uint16(s.Status))
+		s.answer.Set(now, uint16(s.Status>>16), uint16(s.Status))
 	case cmdRead:
 		if !done {
 			return syscall.EREMOTEIO
 		}
 		pm := s.PM25.At(now)
+		var words []uint16
 		for _, share := range [len(quantities)]float64{0.95, 1, 1.02, 1.03, 6.6, 7.6, 7.7, 7.71, 7.72, 0} {
 			f := pm * share
 			if share == 0 {
 				f = 0.55
 			}
 			b := math.Float32bits(float32(f))
-			s.answer = i2c.AppendWords(s.answer, uint16(b>>16), uint16(b))
+			words = append(words, uint16(b>>16), uint16(b))
 		}
+		s.answer.Set(now, words...)
 		s.next = now.Add(s.period)
 	default:
 		return syscall.EREMOTEIO

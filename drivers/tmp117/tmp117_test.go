@@ -5,38 +5,16 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x48}
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			var sim *i2c.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				sim = i2c.NewSim("sim")
-				sim.Attach(0x48, Simulate(config))
-				d, err := Open(t.Context(), sim, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x48, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x48, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x48, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x48, Open, Simulate, config, i2c.Dead, i2c.Stuck)
 }
 
 // 0x0c80 is 25 °C and 0xf380 -25 °C; one step is 7.8125 m°C.

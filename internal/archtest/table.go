@@ -131,6 +131,7 @@ var table = []room{
 	{"drivers/modbus/peer", "independent Modbus slaves and a master, for tests; knows nothing of the product", nil, []string{"github.com/creack/pty", "golang.org/x/term"}},
 	{"drivers/modbus", "Modbus framing and slaves over any port",
 		[]string{"drivers", "drivers/serial"}, nil},
+	{"drivers/i2c/i2ctest", "the suite on drivers of simulated I2C chips", []string{"drivers", "drivers/drivertest", "drivers/i2c"}, nil},
 	{"drivers/drivertest", "the suite every driver passes", []string{"drivers"}, nil},
 	{"drivers/ble", "what Bluetooth sensors say, and one adapter's radio",
 		[]string{"drivers", "drivers/ble/..."}, nil},
