@@ -42,6 +42,10 @@ type AccessConfig struct {
 	// CheckFriends asks isFriend before a recommendation is followed (0324-R28).
 	CheckFriends bool
 
+	// OnChanged is told when what was allowed may not be any more: a server
+	// cleared the cache, or it was forgotten. It must not block.
+	OnChanged func()
+
 	CacheSize int           // answers kept; 0: 1024, negative: no cache
 	CacheAge  time.Duration // 0: until the server clears them
 	Timeout   time.Duration // for an answer; 0: 10 s
@@ -152,9 +156,16 @@ func (a *Access) SetServers(list []jid.JID) error {
 		return err
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.servers = now
+	a.mu.Unlock()
+	a.changed()
 	return nil
+}
+
+func (a *Access) changed() {
+	if a.cfg.OnChanged != nil {
+		a.cfg.OnChanged()
+	}
 }
 
 // serves reports whether an address is that of a trusted server (0324-D12).
@@ -391,6 +402,7 @@ func (a *Access) clear(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error)
 		return nil, err
 	}
 	a.heardFrom(server)
+	a.changed()
 	return cleared{}, nil
 }
 
@@ -402,7 +414,10 @@ func (a *Access) challenge(context.Context, *xmpp.Stanza) (xmpp.Payload, error) 
 
 // Forget drops everything learned from provisioning servers: the device has a
 // new owner, or none (0324-R44).
-func (a *Access) Forget() error { return a.cache.clear() }
+func (a *Access) Forget() error {
+	defer a.changed()
+	return a.cache.clear()
+}
 
 // recommended takes friend and unfriend messages of trusted servers and
 // ignores others silently (0324-R26, R27).

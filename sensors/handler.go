@@ -64,7 +64,7 @@ func (s *Service) accept(ctx context.Context, st *xmpp.Stanza) (*readout, error)
 	if err != nil {
 		return nil, err
 	}
-	r := &readout{key: key{from, req.Seq}, to: st.From, bare: bare, plan: p}
+	r := &readout{key: key{from, req.Seq}, to: st.From, bare: bare, req: req, plan: p}
 	return r, s.desk.enter(r)
 }
 

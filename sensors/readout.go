@@ -37,7 +37,8 @@ type readout struct {
 	key  key
 	to   jid.JID
 	bare string
-	plan *plan
+	req  Request
+	plan *plan // replaced under desk.mu
 
 	// answer is the iq result still owed, with the acceptance; Kind 0 when it
 	// was given.
@@ -261,7 +262,9 @@ func (s *Service) replan(ctx context.Context, r *readout) {
 			p.unknown = req.Nodes
 		}
 	}
+	s.desk.mu.Lock()
 	r.plan = p
+	s.desk.mu.Unlock()
 }
 
 // longestWait bounds how long a read-out waits for its devices; a reader gives

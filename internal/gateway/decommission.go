@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -38,33 +39,44 @@ func (g *Gateway) decommissionHandlers() map[string]local.Handler {
 // request five seconds.
 const tellTime = 4 * time.Second
 
-// decommissionDoor takes leave of registry and contacts and ends Run. Its
-// answer is written while the rooms end.
+// decommissionDoor is the local door's way to decommission. Its answer is
+// written while the rooms end.
 func (g *Gateway) decommissionDoor(ctx context.Context, r *local.Request) (any, error) {
 	var req local.DecommissionRequest
 	if err := r.Body(&req); err != nil {
 		return nil, err
 	}
+	return g.decommission(ctx, req.Force, "uid", r.Peer.UID, "pid", r.Peer.PID)
+}
+
+// decommission takes leave of registry and contacts, logs what is removed, and
+// ends Run with ErrDecommissioned: whoever runs the gateway builds its state
+// anew then. Without force nothing happens unless the registry was told. by is
+// for the log.
+func (g *Gateway) decommission(ctx context.Context, force bool, by ...any) (local.Decommissioned, error) {
 	d := local.Decommissioned{Held: []local.Held{}, Owners: []string{}, Friends: []string{}}
 	var err error
 	if d.Store, err = StorePath(g.opt.Config); err != nil {
-		return nil, err
+		return d, err
 	}
 	parts, err := g.db.Contents()
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
-		return nil, err
+	if err != nil && !errors.Is(err, store.ErrDamaged) && !force {
+		return d, err
 	}
+	var removed []string
 	for _, p := range parts {
 		d.Held = append(d.Held, local.Held{Name: p.Name, Entries: p.Keys})
+		removed = append(removed, fmt.Sprintf("%s %d", p.Name, p.Keys))
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	if err := g.takeLeave(ctx, &d); err != nil {
-		if d.Error = err.Error(); !req.Force {
-			return nil, &local.Error{Status: local.StatusConflict, Text: d.Error + "; nothing was removed"}
+		if d.Error = err.Error(); !force {
+			return d, &local.Error{Status: local.StatusConflict, Text: d.Error + "; nothing was removed"}
 		}
 	}
-	g.log.Warn("decommissioned: this gateway becomes a new one", "uid", r.Peer.UID, "pid", r.Peer.PID, "owners", d.Owners)
+	g.log.Warn("decommissioned: this gateway becomes a new one", append(by,
+		"removed", strings.Join(removed, ", "), "owners", d.Owners, "friends", d.Friends, "registry", d.Registry, "untold", d.Error)...)
 	g.retire.Do(func() { close(g.retired) })
 	return d, nil
 }

@@ -82,6 +82,7 @@ type Gateway struct {
 	access    *accessSwitch
 	pairing   *pairing // nil when it is not provisioned
 	retire    sync.Once
+	rights    chan struct{} // rights have changed
 	retired   chan struct{} // closed when the gateway is to become a new one
 	db        *store.DB
 	// volatile is why nothing outlives this run, volatileDir where its state is.
@@ -114,7 +115,7 @@ type Gateway struct {
 // when it returns. It does not touch the network. After an error nothing is
 // left open.
 func New(ctx context.Context, opt Options) (*Gateway, error) {
-	g := &Gateway{opt: opt, log: opt.Logger, started: time.Now(), retired: make(chan struct{}), cfg: opt.Config, live: live.New()}
+	g := &Gateway{opt: opt, log: opt.Logger, started: time.Now(), retired: make(chan struct{}), rights: make(chan struct{}, 1), cfg: opt.Config, live: live.New()}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
@@ -245,6 +246,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		{"computed fields", g.computed.Run},
 		{"concentrator", g.concentrator.Run},
 		{"provisioning", g.runPairing},
+		{"rights", g.runRevise},
 		{"decommissioning", g.waitRetired},
 		{"schedules", g.schedules.Run},
 		{"audit", g.audit.Run},

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -77,12 +78,17 @@ func (r *rig) reload(text string) error {
 
 func newRig(t *testing.T, text string) *rig {
 	t.Helper()
-	t.Setenv("POSTERN_TEST_PASSWORD", xmpptest.Password)
-	r := &rig{t: t, srv: xmpptest.NewServer(t, xmpptest.Options{})}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
+	return newRigLogging(t, text, log)
+}
+
+func newRigLogging(t *testing.T, text string, log *slog.Logger) *rig {
+	t.Helper()
+	t.Setenv("POSTERN_TEST_PASSWORD", xmpptest.Password)
+	r := &rig{t: t, srv: xmpptest.NewServer(t, xmpptest.Options{})}
 	cfg := parse(t, text)
 	cfg.State.Directory = t.TempDir()
 	g, err := New(t.Context(), Options{
@@ -108,7 +114,7 @@ func newRig(t *testing.T, text string) *rig {
 		stopped = true
 		begin := time.Now()
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, ErrDecommissioned) {
 			t.Errorf("Run: %v", err)
 		}
 		if d := time.Since(begin); d > time.Second {

@@ -33,7 +33,7 @@ func (g *Gateway) openEvents(mux *xmpp.Mux) error {
 		return err
 	}
 	g.events, err = events.New(events.Config{
-		Sensors: g.sensors, Outbox: g.outbox, Access: deciding{g}, History: g.history, DB: g.db,
+		Sensors: g.sensors, Outbox: g.outbox, Access: deciding{g}, History: g.history, DB: g.db, Sender: lateSession{g},
 		Friend: g.seesPresence, Subscribers: subscribers(g.cfg), Logger: g.log.With("part", "events"),
 	})
 	if err != nil {

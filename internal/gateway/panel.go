@@ -10,7 +10,6 @@ import (
 	"postern/board"
 	"postern/drivers/gpio"
 	"postern/internal/config"
-	"postern/internal/local"
 	"postern/internal/node"
 	"postern/xmpp"
 )
@@ -27,7 +26,7 @@ type panel struct {
 	openLine     func(name string) (gpio.Line, error)
 	openWatchdog func(path string, d time.Duration) (dog, error)
 	alive        func() error
-	takeLeave    func(context.Context, *local.Decommissioned) error
+	reset        func(context.Context)
 
 	mu       sync.Mutex
 	identify time.Time // until when the lamp says which gateway it is
@@ -45,7 +44,7 @@ type dog interface {
 func newPanel(g *Gateway) *panel {
 	return &panel{
 		g: g, cfg: g.cfg.Board, place: g.hw.plant.place,
-		openLamp: board.OpenLamp, openLine: gpio.Open, alive: g.Alive, takeLeave: g.takeLeave,
+		openLamp: board.OpenLamp, openLine: gpio.Open, alive: g.Alive, reset: g.factoryReset,
 		openWatchdog: func(path string, d time.Duration) (dog, error) {
 			w, err := board.OpenWatchdog(path, d)
 			if err != nil {
@@ -243,24 +242,17 @@ func (p *panel) runButton(ctx context.Context) error {
 		case board.Let:
 			p.show(0)
 		case board.Long:
-			p.factoryReset(ctx)
+			p.reset(ctx)
 		}
 	})
 	return errors.Join(err, l.Close())
 }
 
-// factoryReset does what postern decommission --force does: registry and
-// contacts are told if that can be, and whoever runs the gateway builds its
-// state anew.
-func (p *panel) factoryReset(ctx context.Context) {
-	p.g.log.Warn("factory reset by the button: this gateway becomes a new one")
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
-	defer cancel()
-	var d local.Decommissioned
-	if err := p.takeLeave(ctx, &d); err != nil {
-		p.g.log.Warn("not everybody was told of the factory reset", "err", err)
+// factoryReset decommissions as postern decommission --force does.
+func (g *Gateway) factoryReset(ctx context.Context) {
+	if _, err := g.decommission(ctx, true, "by", "button"); err != nil {
+		g.log.Error("the factory reset failed; postern decommission on the machine says more", "err", err)
 	}
-	p.g.retire.Do(func() { close(p.g.retired) })
 }
 
 // show lets the lamp identify the gateway for so long.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,6 @@ import (
 	"postern/control"
 	"postern/drivers/gpio"
 	"postern/internal/config"
-	"postern/internal/local"
 	"postern/xmpp"
 )
 
@@ -113,12 +113,11 @@ func TestMissingPartsHoldNothingUp(t *testing.T) {
 func TestFactoryReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := panelOf(t, config.Board{Button: "chip:1"})
-		p.g.retired = make(chan struct{})
+		reset := make(chan struct{})
 		line := gpio.NewSimLine("chip:1")
 		line.Drive(gpio.High)
 		p.openLine = func(string) (gpio.Line, error) { return line, nil }
-		left := 0
-		p.takeLeave = func(context.Context, *local.Decommissioned) error { left++; return errors.New("not connected") }
+		p.reset = func(context.Context) { close(reset) }
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.run(ctx) }()
@@ -128,19 +127,51 @@ func TestFactoryReset(t *testing.T) {
 		line.Drive(gpio.High) // not long enough
 		time.Sleep(time.Second)
 		select {
-		case <-p.g.retired:
+		case <-reset:
 			t.Error("nine seconds reset it")
 		default:
 		}
 		line.Drive(gpio.Low)
-		if err := p.g.waitRetired(t.Context()); !errors.Is(err, ErrDecommissioned) || left != 1 {
-			t.Errorf("%v, took leave %d times", err, left)
-		}
+		<-reset
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// The reset of the button does what postern decommission --force does: what is
+// removed is in the log, and whoever runs the gateway builds it anew.
+func TestFactoryResetDecommissions(t *testing.T) {
+	var log lockedBuffer
+	r := newRigLogging(t, provisioned("  server: {use: false}\n"), slog.New(slog.NewTextHandler(&log, nil)))
+	r.factoryReset(t.Context())
+	if err := r.waitRetired(t.Context()); !errors.Is(err, ErrDecommissioned) {
+		t.Error(err)
+	}
+	for _, want := range []string{"by=button", "provisioning.claim 1", "becomes a new one"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
+}
+
+// lockedBuffer collects a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // told keeps the last thing that a lamp was told.

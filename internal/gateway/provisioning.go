@@ -83,7 +83,7 @@ func (g *Gateway) openPairing() error {
 		ac := provisioning.AccessConfig{
 			Session: lateSession{g}, Store: g.db, Servers: parseJIDs(p.known.Servers), Resolve: p.resolve, Local: g.access,
 			CheckFriends: cfg.Server.CheckFriends, CacheSize: cfg.Server.Remember, CacheAge: cfg.Server.RememberFor,
-			Timeout: cfg.Server.Timeout, Tokens: p.tokens, Logger: log,
+			Timeout: cfg.Server.Timeout, Tokens: p.tokens, Logger: log, OnChanged: g.rightsChanged,
 		}
 		if ac.CacheSize == 0 {
 			ac.CacheSize = -1
@@ -212,6 +212,7 @@ func (p *pairing) disowned(r node.Ref, o jid.JID) { p.changedHands(r); p.leave(o
 
 // changedHands forgets what was learned under the former owner (0324-R44).
 func (p *pairing) changedHands(node.Ref) {
+	p.g.rightsChanged()
 	if p.access == nil {
 		return
 	}

@@ -134,5 +134,6 @@ func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
 	g.cfg, g.tree = cfg, t
 	g.constants.Store(t)
 	g.mu.Unlock()
+	g.rightsChanged()
 	return nil
 }

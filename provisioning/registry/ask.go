@@ -130,8 +130,9 @@ func (l *limiter) allow(key string, now time.Time) bool {
 	return allowed
 }
 
-// makeRoom forgets keys whose bucket is full again, and some other one where
-// that does not suffice.
+// makeRoom forgets keys whose bucket is full again where there are too many,
+// and others until a quarter is free, so that a storm of new keys does not look
+// through all of them for each.
 func (l *limiter) makeRoom(now time.Time) {
 	if len(l.keys) < maxBuckets {
 		return
@@ -142,9 +143,29 @@ func (l *limiter) makeRoom(now time.Time) {
 		}
 	}
 	for k := range l.keys {
-		if len(l.keys) < maxBuckets {
+		if len(l.keys) <= maxBuckets*3/4 {
 			return
 		}
 		delete(l.keys, k)
 	}
+}
+
+// seldom lets something be said once in a while, with how often it was not. Its
+// zero value is ready; it is safe for concurrent use.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+	kept int
+}
+
+// every reports whether to say it now, and how often it was not said before.
+func (x *seldom) every(d time.Duration, now time.Time) (unsaid int, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.last.IsZero() && now.Sub(x.last) < d {
+		x.kept++
+		return 0, false
+	}
+	unsaid, x.kept, x.last = x.kept, 0, now
+	return unsaid, true
 }

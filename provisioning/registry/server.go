@@ -123,7 +123,8 @@ type Server struct {
 	tokens   *tokenTable
 	services serviceTable
 
-	refused atomic.Uint64 // claims
+	refused   atomic.Uint64 // claims
+	stormSaid seldom        // that there are too many
 
 	asks   asks
 	byAcct limiter

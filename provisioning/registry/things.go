@@ -71,10 +71,13 @@ func (s *Server) mine(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	}
 	owner := st.From.Bare()
 	now := s.cfg.Now()
-	// Both are counted even if one refuses already.
-	if a, d := s.byAcct.allow(owner.String(), now), s.byDom.allow(owner.Domainpart(), now); !a || !d {
+	// What an account has too much does not count against its domain: one
+	// account alone must not keep the others of its domain from claiming.
+	if !s.byAcct.allow(owner.String(), now) || !s.byDom.allow(owner.Domainpart(), now) {
 		s.refused.Add(1)
-		s.log.Warn("too many claims", "account", owner.String())
+		if unsaid, ok := s.stormSaid.every(10*time.Second, now); ok { // thousands a second may come
+			s.log.Warn("too many claims", "account", owner.String(), "more_since_last", unsaid)
+		}
 		return nil, xmpp.NewError(xmpp.ResourceConstraint, "too many claims: wait a minute")
 	}
 	r, changed, err := s.claim(q, owner.String(), now)

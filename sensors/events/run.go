@@ -26,6 +26,7 @@ type job struct {
 // pass takes what changed, makes the events that are due, and returns when to
 // look again.
 func (s *Service) pass(ctx context.Context) time.Duration {
+	s.tellEnded(ctx)
 	s.qmu.Lock()
 	changes, arrived := s.changes, s.arrived
 	s.changes, s.arrived = nil, nil

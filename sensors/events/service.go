@@ -27,6 +27,10 @@ type Config struct {
 	Access  node.Access      // required
 	// History gives what subscribers missed; nil: it is lost, and they are told.
 	History *history.History
+	// Sender tells who had a subscription that it has ended; nil: nobody does.
+	Sender interface {
+		Send(ctx context.Context, sts ...xmpp.Stanza) error
+	}
 	// DB is where subscriptions outlive the process; nil: nowhere.
 	DB *store.DB
 	// Friend tells whether the gateway sees an account's presence: one that it
@@ -99,6 +103,7 @@ type Service struct {
 	order   uint64
 	routes  map[node.Ref][]*subscription // by node: one of each account
 	removed []string
+	ended   []ending
 	saving  []*subscription // written, but not known to be on the disk
 	repairs uint64          // of the store, that it has got everything again after
 
@@ -232,13 +237,14 @@ func (s *Service) Came(bare string) {
 }
 
 // Forget removes the subscriptions of an account that is no friend any more
-// (proto-XEP, removal of friendships). Those of the configuration stay.
+// (proto-XEP, removal of friendships), and tells it. Those of the configuration
+// stay.
 func (s *Service) Forget(bare string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range s.subs {
 		if sub.bare == bare && !sub.configured {
-			s.drop(sub)
+			s.end(sub)
 		}
 	}
 	s.settle(bare)

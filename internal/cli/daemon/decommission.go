@@ -240,6 +240,6 @@ func renew(ctx context.Context, load func() (*config.Config, error), socket stri
 	if err != nil {
 		return nil, err
 	}
-	log.Warn("the state was removed", "file", path, "parts", len(held), "aside", aside)
+	log.Warn("the state was removed", "file", path, "parts", len(held), "aside", aside) // which they were, the gateway said
 	return gateway.New(ctx, gateway.Options{Config: cfg, Version: Version(), Logger: log, Socket: socket, Manager: manager, Former: heldOf(held)})
 }
