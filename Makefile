@@ -41,7 +41,7 @@ hil: ## drivers and a gateway on a real arm64 kernel in QEMU (fetches Debian pac
 powercut: ## a gateway whose power is cut N times (5) at random moments, in QEMU, against an outside count
 	@POSTERN_CUTS=$(or $(N),5) board/hil/run.sh '^TestPowerCut' 60m
 
-hil-system: ## the package under a real systemd in QEMU: limits, restarts, hangs, a watchdog that resets (root, 3 minutes)
+hil-system: ## the package under a real systemd in QEMU: limits, restarts, hangs, a watchdog that resets (root; 5 minutes)
 	@POSTERN_HIL_SYSTEM=$$(board/hil/system.sh) board/hil/run.sh '^TestSystemd$$'
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -111,6 +111,9 @@ func (g *Guest) pack(cache string, o Options) {
 		list.WriteString(filepath.Base(path) + "\n")
 	}
 	files["modules"] = []byte(list.String())
+	if o.System != "" {
+		files["system/etc/motd"] = []byte("A guest of the tests.\n") // that it is there is what hands over
+	}
 	for name, path := range o.Files {
 		g.add(files, "system/"+strings.TrimPrefix(name, "/"), path)
 	}
