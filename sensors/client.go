@@ -30,6 +30,9 @@ type ClientConfig struct {
 	// Answer, First and Next bound the wait for the iq's answer [30 s], for
 	// the first data after it [60 s] and between messages [60 s] (0323-D16).
 	Answer, First, Next time.Duration
+	// Unclaimed takes a message with sensor data that belongs to no read-out,
+	// such as an event; it must not block. Nil: it is dropped.
+	Unclaimed func(st *xmpp.Stanza)
 	// MaxItems bounds what one read-out may hold in memory [100000].
 	MaxItems int
 }
@@ -239,13 +242,18 @@ func (c *Client) leave(p *pending) {
 
 // handle takes a message of a read-out. What belongs to none is ignored.
 func (c *Client) handle(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
+	claimed := false
 	for k := range st.Elem.Children() {
 		switch k.Name() {
 		case nameStarted, nameFields, nameFailure, nameDone:
 			if p := c.find(k, st.From); p != nil {
+				claimed = true
 				c.take(p, k)
 			}
 		}
+	}
+	if !claimed && c.cfg.Unclaimed != nil {
+		c.cfg.Unclaimed(st)
 	}
 	return nil, nil
 }

@@ -457,3 +457,21 @@ func Test0323R41_NamesAreNotTranslated(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
+
+// What belongs to no read-out is for whoever else waits for sensor data.
+func TestUnclaimedMessages(t *testing.T) {
+	s, c := newScript(t)
+	var got []string
+	c.cfg.Unclaimed = func(st *xmpp.Stanza) { got = append(got, st.From.String()) }
+	s.reply = func(q string) (string, error) {
+		s.send("other@example.org/x", fieldsMsg("7", "", "2026-03-01T00:00:00Z", numeric("t", "1", "momentary='true'")))
+		s.send(thing, fieldsMsg(s.seqIn(q), "done='true'", "2026-03-01T00:00:00Z", numeric("t", "1", "momentary='true'")))
+		return accepted(s.seqIn(q)), nil
+	}
+	if res, err := c.Read(t.Context(), addr(thing), Request{Types: node.Momentary}); err != nil || len(res.Items) != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if len(got) != 1 || got[0] != "other@example.org/x" {
+		t.Errorf("%q", got)
+	}
+}

@@ -49,6 +49,7 @@ func commands() []command {
 		{"set", op, "switch things", cli.Set},
 		{"form", op, "set a thing by the form that it offers", cli.Form},
 		{"watch", op, "watch the readings of a thing", cli.Watch},
+		{"subscribe", op, "have a thing send its readings as they come", cli.Subscribe},
 		{"plot", op, "draw what the readings of a thing were", cli.Plot},
 		{"claim", own, "make a gateway yours by its claim code", pairing.Claim},
 		{"things", own, "list what is yours", pairing.Things},

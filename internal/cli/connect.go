@@ -38,6 +38,8 @@ type link struct {
 	verbose bool
 	// register adds handlers before the session runs; nil for none.
 	register func(*xmpp.Mux)
+	// events takes what a thing sends by itself; nil: nothing.
+	events *subscription
 	// lasting reconnects and resumes; otherwise the first error is final.
 	lasting bool
 }
@@ -49,7 +51,11 @@ func (e *Env) dial(ctx context.Context, l link) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{finder: newFinder(), ended: make(chan error, 1)}
-	c.sensors = newReader(c)
+	var unclaimed func(*xmpp.Stanza)
+	if l.events != nil {
+		unclaimed = l.events.unnumbered
+	}
+	c.sensors = newReader(c, unclaimed)
 	c.control = control.NewClient(c)
 	mux := &xmpp.Mux{}
 	c.sensors.Register(mux)
@@ -59,10 +65,16 @@ func (e *Env) dial(ctx context.Context, l link) (*conn, error) {
 	if l.register != nil {
 		l.register(mux)
 	}
+	if l.events != nil {
+		l.events.register(mux)
+	}
 	cfg.Handler = mux
 	cfg.OnOnline = func(ctx context.Context, s *xmpp.Session, resumed bool) { c.finder.online(ctx, s, resumed) }
 	if c.Session, err = xmpp.NewSession(cfg); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
+	}
+	if l.events != nil {
+		l.events.on(c)
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
@@ -192,9 +204,14 @@ func parseThing(s string) (jid.JID, error) {
 // find is finder.find with advice.
 func (c *conn) find(ctx context.Context, a Account, j jid.JID) (jid.JID, error) {
 	full, err := c.finder.find(ctx, j)
-	if err == nil {
-		return full, nil
+	if err != nil {
+		return jid.JID{}, c.findFailure(a, j, err)
 	}
+	return full, nil
+}
+
+// findFailure says what to do about a thing that was not found.
+func (c *conn) findFailure(a Account, j jid.JID, err error) error {
 	own, _ := a.address()
 	f := &failure{msg: j.String(), err: err}
 	switch {
@@ -205,9 +222,9 @@ func (c *conn) find(ctx context.Context, a Account, j jid.JID) (jid.JID, error) 
 	case errors.Is(err, errRefused):
 		f.code, f.hint = ExitDenied, fmt.Sprintf("its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	default:
-		return jid.JID{}, c.refusal(a, j, err)
+		return c.refusal(a, j, err)
 	}
-	return jid.JID{}, f
+	return f
 }
 
 // refusal turns what a thing or a server answered into an exit code and

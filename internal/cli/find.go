@@ -35,9 +35,10 @@ type finder struct {
 	session  roster.Session
 
 	mu      sync.Mutex
-	news    map[string]*news // of those asked for, by bare address
+	who     map[string]*news // of those asked for, by bare address
 	changed chan struct{}    // closed at the next news
 	ready   bool             // the roster is known
+	made    int              // sessions that were new, not resumed
 	failed  error            // why it is not
 }
 
@@ -49,7 +50,7 @@ type news struct {
 }
 
 func newFinder() *finder {
-	return &finder{news: map[string]*news{}, changed: make(chan struct{})}
+	return &finder{who: map[string]*news{}, changed: make(chan struct{})}
 }
 
 // register takes presence and roster pushes for the account own. The operator
@@ -61,7 +62,7 @@ func (f *finder) register(m *xmpp.Mux, own jid.JID) (err error) {
 		Policy: func(_ context.Context, from jid.JID) roster.Decision {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if n := f.news[from.String()]; n != nil && n.asked {
+			if n := f.who[from.String()]; n != nil && n.asked {
 				return roster.Accepted
 			}
 			return roster.Pending // for the operator's other programs
@@ -85,7 +86,7 @@ func (f *finder) register(m *xmpp.Mux, own jid.JID) (err error) {
 // note keeps what came of somebody who was asked for, and wakes who waits.
 func (f *finder) note(bare jid.JID, set func(*news)) {
 	f.mu.Lock()
-	if n := f.news[bare.String()]; n != nil {
+	if n := f.who[bare.String()]; n != nil {
 		set(n)
 	}
 	f.mu.Unlock()
@@ -105,8 +106,59 @@ func (f *finder) online(ctx context.Context, s roster.Session, resumed bool) {
 	err := f.contacts.Online(ctx, resumed)
 	f.mu.Lock()
 	f.session, f.ready, f.failed = s, err == nil, err
+	if !resumed {
+		f.made++
+	}
 	f.mu.Unlock()
 	f.tell()
+}
+
+// sessions counts those that were new, not resumed.
+func (f *finder) sessions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.made
+}
+
+// news returns a channel that is closed at the next news of anybody.
+func (f *finder) news() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// settle waits until the roster is known and the operator announced.
+func (f *finder) settle(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		ready, failed, changed := f.ready, f.failed, f.changed
+		f.mu.Unlock()
+		if ready || failed != nil {
+			return failed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// grant lets a thing see our presence, when it asks or has asked.
+func (f *finder) grant(bare jid.JID) {
+	f.mu.Lock()
+	f.of(bare).asked = true
+	f.mu.Unlock()
+}
+
+// of returns what is known of an account. mu is held.
+func (f *finder) of(bare jid.JID) *news {
+	n := f.who[bare.String()]
+	if n == nil {
+		n = &news{}
+		f.who[bare.String()] = n
+	}
+	return n
 }
 
 // find returns the full JID at which a thing is online. A full JID is returned
@@ -120,12 +172,7 @@ func (f *finder) find(ctx context.Context, thing jid.JID) (jid.JID, error) {
 	late := errOffline
 	for asked := false; ; {
 		f.mu.Lock()
-		n := f.news[thing.String()]
-		if n == nil {
-			n = &news{}
-			f.news[thing.String()] = n
-		}
-		seen, ready, failed, changed := *n, f.ready, f.failed, f.changed
+		seen, ready, failed, changed := *f.of(thing), f.ready, f.failed, f.changed
 		f.mu.Unlock()
 		switch all := f.contacts.Resources(thing); {
 		case len(all) > 0:

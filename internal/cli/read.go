@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"postern/internal/node"
 	"postern/sensors"
@@ -65,14 +64,9 @@ func (s *selection) request() (sensors.Request, error) {
 	default:
 		types = "momentary"
 	}
-	for name := range strings.SplitSeq(types, ",") {
-		t, ok := node.ParseType(strings.TrimSpace(name))
-		if !ok {
-			return req, usagef("--type %q is no field type; there are: all historical %s", name, node.All)
-		}
-		req.Types |= t
-	}
-	return req, nil
+	var err error
+	req.Types, err = parseTypes(types)
+	return req, err
 }
 
 func refs(ids []string, source string) []node.Ref {

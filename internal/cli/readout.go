@@ -10,6 +10,7 @@ import (
 
 	"postern/drivers"
 	"postern/sensors"
+	"postern/xmpp"
 )
 
 var (
@@ -23,9 +24,9 @@ var (
 const maxItems = 200_000
 
 // newReader returns a client whose patience is that of the command.
-func newReader(q sensors.Querier) *sensors.Client {
+func newReader(q sensors.Querier, unclaimed func(*xmpp.Stanza)) *sensors.Client {
 	const long = 24 * time.Hour
-	return sensors.NewClient(sensors.ClientConfig{Querier: q, Answer: long, First: long, Next: long})
+	return sensors.NewClient(sensors.ClientConfig{Querier: q, Answer: long, First: long, Next: long, Unclaimed: unclaimed})
 }
 
 // read reads a thing. tell, if any, is told of each message that comes: how

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"time"
 
 	"mellium.im/xmpp/jid"
 
+	"postern/internal/node"
 	"postern/sensors"
 	"postern/xmpp"
 )
@@ -19,13 +21,18 @@ Shows the fields of a thing as they change, until Ctrl-C. On a terminal it
 keeps a table up to date; elsewhere it prints a line for each value that
 changed. It survives the loss of the link.
 
+A thing that sends events is read once, and then sends what changes; others
+are read again and again.
+
   postern watch gateway@site.example
   postern watch gateway@site.example --field temperature --interval 10s --json
 
   --node, --source, --field, --type    as in postern read
-  --interval TIME    how often to read (2s, at least 200ms)
-  --count N          end after N read-outs
-  --json             one JSON document a line for each read-out
+  --poll             read again and again, whether there are events or not
+  --interval TIME    how often (2s, at least 200ms); the same as --poll
+  --count N          end after N read-outs and events
+  --json             one JSON document a line for each of them; those of events
+                     have only what came
 ` + commonHelp
 
 // Watch shows the fields of a thing until ctx is done.
@@ -48,7 +55,10 @@ type watcher struct {
 	interval time.Duration
 	count    int
 	json     bool
+	poll     bool
 
+	sub    *subscription  // nil where the thing is polled
+	told   sensors.Result // what is known, kept up to date by events
 	full   jid.JID
 	took   time.Duration     // the last read-out
 	last   map[string]string // values shown, by node and field
@@ -61,6 +71,7 @@ func (e *Env) watch(ctx context.Context, args []string) error {
 	var opt common
 	var sel selection
 	w := &watcher{e: e, last: map[string]string{}}
+	fs.BoolVar(&w.poll, "poll", false, "")
 	fs.DurationVar(&w.interval, "interval", 2*time.Second, "")
 	fs.IntVar(&w.count, "count", 0, "")
 	var err error
@@ -70,6 +81,7 @@ func (e *Env) watch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	fs.Visit(func(f *flag.Flag) { w.poll = w.poll || f.Name == "interval" })
 	if sel.from+sel.to != "" {
 		return usagef("watch shows the present; postern read and plot take --from and --to")
 	}
@@ -81,7 +93,12 @@ func (e *Env) watch(ctx context.Context, args []string) error {
 	}
 	w.timeout, w.json = opt.timeout, sel.json
 	first, cancel := context.WithTimeout(ctx, w.timeout)
-	w.c, err = e.dial(first, link{account: w.t.account, verbose: opt.verbose, lasting: true})
+	l := link{account: w.t.account, verbose: opt.verbose, lasting: true}
+	if w.poll = w.poll || w.t.req.Types&node.Historical != 0; !w.poll {
+		w.sub = newSubscription(w.t.jid, w.t.events())
+		l.events = w.sub
+	}
+	w.c, err = e.dial(first, l)
 	cancel()
 	if err != nil {
 		return err
@@ -107,6 +124,11 @@ func (w *watcher) run(ctx context.Context) error {
 			}
 			if n == w.count {
 				return nil
+			}
+			if w.sub != nil {
+				if done, err := w.listen(ctx, res, &n); done {
+					return err
+				}
 			}
 		case n == 0 || final(err):
 			return err
@@ -212,7 +234,11 @@ func (w *watcher) redraw(res sensors.Result) error {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  every %v, read in %v, Ctrl-C ends\n", clean(w.full.String()), w.interval, w.took.Round(100*time.Microsecond))
+	how := fmt.Sprintf("every %v, read in %v", w.interval, w.took.Round(100*time.Microsecond))
+	if w.sub != nil {
+		how = "events as they come"
+	}
+	fmt.Fprintf(&b, "%s  %s, Ctrl-C ends\n", clean(w.full.String()), how)
 	if _, err := t.WriteTo(&b); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (g *Gateway) openEvents(mux *xmpp.Mux) error {
 	}
 	g.events, err = events.New(events.Config{
 		Sensors: g.sensors, Outbox: g.outbox, Access: deciding{g}, History: g.history, DB: g.db, Sender: lateSession{g},
-		Friend: g.seesPresence, Subscribers: subscribers(g.cfg), Logger: g.log.With("part", "events"),
+		Friend: g.follows, Subscribers: subscribers(g.cfg), Logger: g.log.With("part", "events"),
 	})
 	if err != nil {
 		return err
@@ -132,6 +132,23 @@ func (g *Gateway) seesPresence(bare jid.JID) bool {
 	}
 	it, ok := g.roster.Contact(bare)
 	return ok && it.To()
+}
+
+// follows is seesPresence for who wants to subscribe: where it is false the
+// account is asked for its presence, so that it can try again.
+func (g *Gateway) follows(bare jid.JID) bool {
+	if g.seesPresence(bare) {
+		return true
+	}
+	if it, ok := g.roster.Contact(bare); ok && it.Ask {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := g.roster.Subscribe(ctx, bare); err != nil {
+		g.log.Warn("a subscriber cannot be asked for its presence", "jid", bare.String(), "err", err)
+	}
+	return false
 }
 
 // askPresence asks the configuration's subscribers to show when they are

@@ -61,17 +61,23 @@ func (b *Inbox) Take(st *xmpp.Stanza) (d Delivery, fresh bool) {
 	if c, ok := ParseCommand(st); ok {
 		d.Command = &c
 	}
+	d.content(st)
+	return d, true
+}
+
+// content reads fields and failures; ok is false where there is neither.
+func (d *Delivery) content(st *xmpp.Stanza) (ok bool) {
 	if c := st.Elem.Child(exi.N(sensors.NS, "fields")); c.Valid() {
-		d.Sub, _ = seqOf(c)
+		d.Sub, ok = seqOf(c)
 		done, _ := c.Attr(at("done"))
 		d.Last, _ = done.Bool()
 		d.Items = sensors.ParseFields(nil, c, time.UTC)
 	}
 	if c := st.Elem.Child(exi.N(sensors.NS, "failure")); c.Valid() {
-		d.Sub, _ = seqOf(c)
+		d.Sub, ok = seqOf(c)
 		d.Faults = sensors.ParseFailure(nil, c, time.UTC)
 	}
-	return d, true
+	return ok
 }
 
 // first notes a number and reports whether it is new.
