@@ -34,6 +34,8 @@ type finder struct {
 	contacts *roster.Service
 	session  roster.Session
 
+	capabilities disco.Cache
+
 	mu      sync.Mutex
 	who     map[string]*news // of those asked for, by bare address
 	changed chan struct{}    // closed at the next news
@@ -202,14 +204,15 @@ func (f *finder) find(ctx context.Context, thing jid.JID) (jid.JID, error) {
 	}
 }
 
-// choose takes the only address, or the first that offers sensor data.
+// choose takes the only address, or the first that offers sensor data: by the
+// capabilities in its presence where they are known, else it is asked.
 func (f *finder) choose(ctx context.Context, all []roster.Presence) (jid.JID, error) {
 	if len(all) == 1 {
 		return all[0].From, nil
 	}
 	var names []string
 	for _, p := range all {
-		if info, err := disco.AskInfo(ctx, f.session, p.From, ""); err == nil && info.Has(sensors.NS) {
+		if info, err := f.capabilities.Info(ctx, f.session, p.From, p.Caps); err == nil && info.Has(sensors.NS) {
 			return p.From, nil
 		}
 		names = append(names, p.From.String())

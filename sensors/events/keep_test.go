@@ -69,6 +69,29 @@ func TestKept(t *testing.T) {
 	})
 }
 
+// A reading that a device gives twice, because it is young enough, is told once;
+// one whose quality has changed is told again.
+func TestSameReadingAgain(t *testing.T) {
+	for _, more := range []string{"", keep} {
+		test(t, func(r *rig) {
+			r.subscribe("momentary='true'", "<node nodeId='room'/>"+more)
+			r.put(room, "temp", temp(1))
+			r.events()
+			rd := live.Reading{Value: temp(2), Time: time.Now(), Quality: live.AutomaticReadout}
+			for range 3 {
+				r.live.Put(room, "temp", rd)
+				time.Sleep(time.Second)
+			}
+			rd.Quality |= live.Warning
+			r.live.Put(room, "temp", rd)
+			time.Sleep(time.Second)
+			if got, _ := values(r.events()); len(got) != 2 || got[0] != "0.2" || got[1] != "0.2" {
+				t.Errorf("%q: %v", more, got)
+			}
+		})
+	}
+}
+
 // One who comes only for a moment gets what it missed once.
 func TestComesForAMoment(t *testing.T) {
 	test(t, func(r *rig) {

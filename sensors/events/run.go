@@ -66,6 +66,9 @@ func (s *Service) change(jobs []job, c *live.Change, ready func(string) bool, no
 	if c.New.Err != nil && c.Old.Err != nil {
 		return jobs // it keeps failing
 	}
+	if c.New.Err == nil && c.Old.Err == nil && c.New.Quality == c.Old.Quality && c.New.Time.Equal(c.Old.Time) {
+		return jobs // the same reading again: a device may give one twice that is young enough
+	}
 	subs := s.routes[c.Ref]
 	if len(subs) == 0 {
 		return jobs

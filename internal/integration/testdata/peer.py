@@ -8,7 +8,7 @@ usage: peer.py JID PASSWORD HOST PORT CA_FILE
 {"op": "disco", "to": JID}
 {"op": "message", "namespace": NS}   the next message with such a payload
 {"op": "present", "on": BOOL}        says that the client is available, or not
-{"op": "receipts"}           gives receipts from now on (XEP-0184)
+{"op": "receipts", "ack": BOOL}   gives receipts from now on (XEP-0184), or keeps them until the next call
 {"op": "events"}             the numbered messages that came since the last call
 {"op": "raw", "xml": "<iq ../>"}   sent as it is; the next stanza is returned
 
@@ -53,7 +53,7 @@ class Peer(slixmpp.ClientXMPP):
         for plugin in ("xep_0030", "xep_0050", "xep_0199", "xep_0323", "xep_0325"):
             self.register_plugin(plugin)
         self["xep_0323"].sessions = Sessions(self["xep_0323"].sessions)
-        self.numbered_list = []
+        self.numbered_list, self.kept = [], []
         self.register_handler(Callback("events", MatchXPath("{jabber:client}message/{urn:postern:seq:1}seq"), self.numbered))
         self.register_handler(Callback("errors of iqs", StanzaPath("iq@type=error"), self.iq_error))
         self.add_event_handler("session_start", self.start)
@@ -164,6 +164,8 @@ class Peer(slixmpp.ClientXMPP):
             answer["items"] = [dict(i) for i in command["form"]["items"]]
         return answer
     def numbered(self, msg):
+        if "xep_0184" in self.plugin and not self["xep_0184"].auto_ack:
+            self.kept.append(msg)
         seq = msg.xml.find("{urn:postern:seq:1}seq")
         gap = msg.xml.find("{urn:postern:seq:1}gap")
         data = "{urn:xmpp:iot:sensordata}"
@@ -182,8 +184,12 @@ class Peer(slixmpp.ClientXMPP):
         self.send_presence() if on else self.send_presence(ptype="unavailable")
         return {"present": on}
 
-    async def do_receipts(self):
+    async def do_receipts(self, ack=True):
         self.register_plugin("xep_0184")
+        plugin = self["xep_0184"]
+        plugin.auto_ack = ack
+        while ack and self.kept:
+            plugin.ack(self.kept.pop(0))
         return {"receipts": True}
 
     async def do_events(self):
