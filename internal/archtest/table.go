@@ -86,6 +86,7 @@ var table = []room{
 	{"internal/audit", "the record of commands, as hash chains",
 		[]string{"internal/store"}, nil},
 	{"internal/dnssd", "services in the local network, found and announced; knows nothing of XMPP", nil, []string{"github.com/pion/mdns/v2", "golang.org/x/net/ipv4"}},
+	{"internal/store/storetest", "kills test programs that use a store", nil, nil},
 	{"internal/store", "one bbolt file", nil, []string{moduleBbolt, moduleSys}},
 	{"internal/systemd", "the service manager: states, watchdog, kept descriptors", nil, []string{moduleSys}},
 

@@ -3,14 +3,11 @@ package events
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +21,7 @@ import (
 	"postern/internal/node"
 	"postern/internal/outbox"
 	"postern/internal/store"
+	"postern/internal/store/storetest"
 	"postern/sensors"
 	"postern/sensors/history"
 	"postern/xmpp"
@@ -31,12 +29,7 @@ import (
 
 // TestMain lets the test program be the gateway that is killed.
 func TestMain(m *testing.M) {
-	if path := os.Getenv("POSTERN_EVENTS_VICTIM"); path != "" {
-		if err := victim(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
+	storetest.Main(victim)
 	os.Exit(m.Run())
 }
 
@@ -45,11 +38,7 @@ const commits = 60 * time.Millisecond
 
 // victim measures a counter every 3 ms for a subscriber that comes and goes, and
 // writes down what it measured and what reached the subscriber.
-func victim(path string) error {
-	from, err := strconv.ParseInt(os.Getenv("POSTERN_EVENTS_FROM"), 10, 64)
-	if err != nil {
-		return err
-	}
+func victim(path string, from int) error {
 	ctx := context.Background()
 	db, err := store.Open(ctx, path, store.Options{})
 	if err != nil {
@@ -84,7 +73,7 @@ func victim(path string) error {
 		go func() { _ = run(ctx) }()
 	}
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
-	for n := from; ; n++ {
+	for n := int64(from); ; n++ {
 		at := time.Now()
 		v.say("sent", n, at.UnixMilli(), "")
 		all.Put(room, "temp", live.Reading{Value: drivers.Long(n), Time: at, Quality: live.AutomaticReadout})
@@ -173,29 +162,14 @@ type ledger struct {
 // live lets a victim live for a while and writes down what it says.
 func (l *ledger) live(t *testing.T, path string, from int64, life int, after time.Duration) (next int64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "POSTERN_EVENTS_VICTIM="+path, fmt.Sprint("POSTERN_EVENTS_FROM=", from))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	next = from
-	var timer *time.Timer
 	last := int64(0)
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if timer == nil {
-			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
-		}
+	storetest.Live(t, path, int(from), after, func(line string) {
 		var what, id string
 		var n, ms int64
-		if k, _ := fmt.Sscan(lines.Text(), &what, &n, &ms, &id); k < 3 {
-			continue // cut off by the kill
-		}
+		k, _ := fmt.Sscan(line, &what, &n, &ms, &id)
 		switch {
+		case k < 3: // cut off by the kill
 		case what == "sent":
 			l.sent[n], l.life[n], next, last = ms, life, n+1, ms
 		case what == "got":
@@ -206,12 +180,8 @@ func (l *ledger) live(t *testing.T, path string, from int64, life int, after tim
 		case strings.HasPrefix(what, "gap:"):
 			l.gaps[what]++
 		}
-	}
+	})
 	l.last = append(l.last, last)
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
-		t.Fatalf("the victim ended by itself: %v", err)
-	}
 	return next
 }
 
@@ -219,16 +189,7 @@ func (l *ledger) live(t *testing.T, path string, from int64, life int, after tim
 // goes: what was measured longer before the kill than the bound is delivered,
 // and nothing is delivered under two numbers. POSTERN_KILLS sets how often.
 func TestKilledAtRandom(t *testing.T) {
-	kills := 50
-	if s := os.Getenv("POSTERN_KILLS"); s != "" {
-		var err error
-		if kills, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if testing.Short() {
-		kills = 5
-	}
+	kills := storetest.Kills(t)
 	path := filepath.Join(t.TempDir(), "db")
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	l := &ledger{sent: map[int64]int64{}, got: map[int64]map[string]bool{}, life: map[int64]int{}, gaps: map[string]int{}}

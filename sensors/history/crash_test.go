@@ -1,13 +1,10 @@
 package history
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -21,6 +18,7 @@ import (
 	"postern/drivers"
 	"postern/internal/live"
 	"postern/internal/store"
+	"postern/internal/store/storetest"
 )
 
 // TestMain lets the test program be the one that is killed.
@@ -32,12 +30,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if path := os.Getenv("POSTERN_HISTORY_VICTIM"); path != "" {
-		if err := victim(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
+	storetest.Main(victim)
 	os.Exit(m.Run())
 }
 
@@ -50,11 +43,7 @@ const long = 10_000 * day
 
 // victim goes on measuring where the store ends, says what it measured and
 // what it has committed, until it is killed.
-func victim(path string) error {
-	n, err := strconv.Atoi(os.Getenv("POSTERN_HISTORY_FROM"))
-	if err != nil {
-		return err
-	}
+func victim(path string, n int) error {
 	db, err := store.Open(context.Background(), path, store.Options{})
 	if err != nil {
 		return err
@@ -84,55 +73,25 @@ func victim(path string) error {
 // the last readings that were sent and known to be stored.
 func kill(t *testing.T, path string, from int, after time.Duration) (sent, stored int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "POSTERN_HISTORY_VICTIM="+path, fmt.Sprint("POSTERN_HISTORY_FROM=", from))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	sent, stored = from-1, from-1
-	lines := bufio.NewScanner(out)
-	var timer *time.Timer
-	for lines.Scan() {
-		if timer == nil { // its life is counted from its first reading
-			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
-		}
-		what, num, _ := strings.Cut(lines.Text(), " ")
+	storetest.Live(t, path, from, after, func(line string) {
+		what, num, _ := strings.Cut(line, " ")
 		n, err := strconv.Atoi(num)
-		if err != nil {
-			continue // cut off by the kill
-		}
-		switch what {
-		case "sent":
+		switch {
+		case err != nil: // cut off by the kill
+		case what == "sent":
 			sent = n
-		case "stored":
+		case what == "stored":
 			stored = n
 		}
-	}
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Success() || exit.Exited() {
-		t.Fatalf("the victim ended by itself: %v", err)
-	}
+	})
 	return sent, stored
 }
 
 // A process that is killed at random moments loses what it had not committed,
 // nothing else, and nothing is there twice. POSTERN_KILLS sets how often.
 func TestKilledAtRandom(t *testing.T) {
-	kills := 50
-	if s := os.Getenv("POSTERN_KILLS"); s != "" {
-		var err error
-		if kills, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if testing.Short() {
-		kills = 5
-	}
+	kills := storetest.Kills(t)
 	path := filepath.Join(t.TempDir(), "db")
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	from, lost, total := 0, 0, 0
