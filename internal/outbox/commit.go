@@ -140,11 +140,9 @@ func (o *Outbox) commitLocked(clean bool) error {
 		if !s.stored || all {
 			subs = append(subs, s)
 		}
-		for c := range s.lanes {
-			for _, e := range s.lanes[c] {
-				if !e.stored || e.again || all {
-					fresh = append(fresh, e)
-				}
+		for e := range s.all() {
+			if !e.stored || e.again || all {
+				fresh = append(fresh, e)
 			}
 		}
 	}

@@ -93,11 +93,9 @@ func (s *subscriber) nextLook(now time.Time) time.Duration {
 	if s.flying == 0 {
 		return wait
 	}
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			if !e.sent.IsZero() {
-				wait = min(wait, e.sent.Add(s.patience).Sub(now))
-			}
+	for e := range s.all() {
+		if !e.sent.IsZero() {
+			wait = min(wait, e.sent.Add(s.patience).Sub(now))
 		}
 	}
 	return max(wait, time.Millisecond)
@@ -108,15 +106,13 @@ func (o *Outbox) overdue(s *subscriber, now time.Time) bool {
 	if s.flying == 0 {
 		return false
 	}
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			if !e.sent.IsZero() && now.Sub(e.sent) >= s.patience {
-				s.recall()
-				s.patience = min(2*s.patience, mostPatience)
-				s.trouble = "it gives no receipts"
-				s.ask = true
-				return true
-			}
+	for e := range s.all() {
+		if !e.sent.IsZero() && now.Sub(e.sent) >= s.patience {
+			s.recall()
+			s.patience = min(2*s.patience, mostPatience)
+			s.trouble = "it gives no receipts"
+			s.ask = true
+			return true
 		}
 	}
 	return false
@@ -254,15 +250,10 @@ func (o *Outbox) Received(from jid.JID, id string) {
 	if s == nil {
 		return
 	}
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			if e.id() == id {
-				o.deliver(s, []*entry{e})
-				s.patience, s.trouble = firstPatience, ""
-				s.nudge()
-				return
-			}
-		}
+	if e := s.entry(id); e != nil {
+		o.deliver(s, []*entry{e})
+		s.patience, s.trouble = firstPatience, ""
+		s.nudge()
 	}
 }
 
@@ -281,19 +272,14 @@ func (o *Outbox) bounced(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, erro
 	if s == nil {
 		return nil, nil
 	}
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			if e.id() == st.ID && !e.sent.IsZero() {
-				s.recall()
-				s.until = o.cfg.Now().Add(time.Minute)
-				s.trouble = "messages come back"
-				if err := st.Err(); err != nil {
-					s.trouble += ": " + string(err.Condition)
-				}
-				s.nudge()
-				return nil, nil
-			}
+	if e := s.entry(st.ID); e != nil && !e.sent.IsZero() {
+		s.recall()
+		s.until = o.cfg.Now().Add(time.Minute)
+		s.trouble = "messages come back"
+		if err := st.Err(); err != nil {
+			s.trouble += ": " + string(err.Condition)
 		}
+		s.nudge()
 	}
 	return nil, nil
 }

@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -48,6 +49,30 @@ func (o *Outbox) enter(bare string, id uint32) *subscriber {
 	o.subs[bare] = s
 	o.nextSub = max(o.nextSub, id+1)
 	return s
+}
+
+// all iterates over what waits, in flight or not, by class and in order. mu is
+// held.
+func (s *subscriber) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for c := range s.lanes {
+			for _, e := range s.lanes[c] {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// entry returns the entry whose message has an id; nil for none. mu is held.
+func (s *subscriber) entry(id string) *entry {
+	for e := range s.all() {
+		if e.id() == id {
+			return e
+		}
+	}
+	return nil
 }
 
 func (s *subscriber) kick() {
@@ -118,12 +143,10 @@ func (e *entry) land() {
 
 // recall takes back what is in flight: it waits in its place again. mu is held.
 func (s *subscriber) recall() {
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			if !e.sent.IsZero() {
-				e.land()
-				s.resent++
-			}
+	for e := range s.all() {
+		if !e.sent.IsZero() {
+			e.land()
+			s.resent++
 		}
 	}
 }
@@ -204,10 +227,8 @@ func (o *Outbox) victim() *entry {
 
 // waiting is how many octets wait for the subscriber.
 func (s *subscriber) waiting() (n int) {
-	for c := range s.lanes {
-		for _, e := range s.lanes[c] {
-			n += e.octets()
-		}
+	for e := range s.all() {
+		n += e.octets()
 	}
 	return n
 }

@@ -129,8 +129,8 @@ type block struct {
 // directoryMost bounds the entries of a directory.
 const directoryMost = 1 << 20
 
-// read takes a block apart. With only > 0 it keeps the parts of series for
-// which keep reports true.
+// read takes a block apart. It leaves out the parts of series for which keep
+// reports false; nil keeps all.
 func (b *block) read(src []byte, keep func(series uint32) bool) error {
 	h, rest, err := readHead(src)
 	if err != nil {

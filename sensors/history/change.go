@@ -137,12 +137,21 @@ func (c *change) write(tx *store.Tx) error {
 // clear removes the blocks of a level whose first record ends a period after
 // from and up to to.
 func (c *change) clear(tx *store.Tx, l Level, from, to int64) error {
+	return c.discard(tx, l, makeKey(from+1, 0), -1, func(first int64, _ *store.Cursor) bool { return first <= to })
+}
+
+// discard removes blocks of a level, from a key on while want says so, most of
+// them at most; −1: all.
+func (c *change) discard(tx *store.Tx, l Level, from []byte, most int, want func(first int64, cur *store.Cursor) bool) error {
 	var keys [][]byte
-	for cur := l.blobs().Cursor(tx, makeKey(from+1, 0)); cur.Valid() && len(cur.Key()) == keyLen; cur.Next() {
-		if first, _ := parseKey(cur.Key()); first > to {
+	for cur := l.blobs().Cursor(tx, from); cur.Valid() && len(keys) != most; cur.Next() {
+		if len(cur.Key()) != keyLen {
+			continue
+		}
+		if first, _ := parseKey(cur.Key()); !want(first, cur) {
 			break
 		}
-		keys = append(keys, append([]byte(nil), cur.Key()...))
+		keys = append(keys, slices.Clone(cur.Key()))
 		c.used[l] -= weight(cur.Len())
 	}
 	for _, k := range keys {
@@ -200,14 +209,9 @@ func (c *change) total() (n int64) {
 
 // dropFrom removes the oldest blocks of a level while want says so.
 func (c *change) dropFrom(tx *store.Tx, l Level, samples *uint64, want func(first int64) bool) error {
-	var keys [][]byte
-	for cur := l.blobs().Cursor(tx, nil); cur.Valid() && len(keys) < dropMost; cur.Next() {
-		if len(cur.Key()) != keyLen {
-			continue
-		}
-		first, _ := parseKey(cur.Key())
+	return c.discard(tx, l, nil, dropMost, func(first int64, cur *store.Cursor) bool {
 		if !want(first) {
-			break
+			return false
 		}
 		if h, _, err := readHead(cur.Peek(headMost)); err == nil {
 			*samples += uint64(h.samples)
@@ -215,15 +219,8 @@ func (c *change) dropFrom(tx *store.Tx, l Level, samples *uint64, want func(firs
 				c.gone = max(c.gone, h.last)
 			}
 		}
-		keys = append(keys, append([]byte(nil), cur.Key()...))
-		c.used[l] -= weight(cur.Len())
-	}
-	for _, k := range keys {
-		if err := l.blobs().Delete(tx, k); err != nil {
-			return err
-		}
-	}
-	return nil
+		return true
+	})
 }
 
 // Newest is about when the newest reading in the store was taken; zero where

@@ -300,7 +300,7 @@ func (a *summing) finer(end int64) int64 {
 	return end - a.h.start(PerDay, end-1)
 }
 
-// body writes rows as a chunk.
+// chunk writes rows as a chunk.
 func (rs *rows) chunk() chunk {
 	c := chunk{series: rs.series.ID}
 	n := len(rs.list)
