@@ -33,10 +33,11 @@ func (h *History) point(s *sample) Point {
 	return Point{h.at(s.ms), s.series.value(s.num, s.text), s.series.Unit, s.q}
 }
 
-// A page of a cursor is what it reads with one transaction: it ends after so
-// many records, or so long a time.
+// A page of a cursor is what it reads with one transaction: it ends at the block
+// after so many records, or so long a time. A read-out of many nodes has a page
+// of each in memory.
 const (
-	pageRecords = 1000
+	pageRecords = 250
 	pageTime    = 20 * time.Millisecond
 )
 
@@ -212,14 +213,14 @@ func (c *Cursor) next() error {
 	}
 	// While a group lands it is neither in the store alone nor in memory alone.
 	c.h.landing.RLock()
-	c.memory()
 	next, done, err := c.h.scan(Raw, c.want, c.from, c.to, c.visit)
+	if err == nil {
+		c.page = slices.DeleteFunc(c.page, func(s sample) bool { return s.ms >= next })
+		c.memory(min(c.to, next-1))
+	}
 	c.h.landing.RUnlock()
 	if err != nil {
 		return err
-	}
-	if !done {
-		c.page = slices.DeleteFunc(c.page, func(s sample) bool { return s.ms >= next })
 	}
 	sortSamples(c.page)
 	c.from, c.done = next, done
@@ -237,8 +238,8 @@ func sortSamples(page []sample) {
 	}
 }
 
-// memory takes what is not in the store yet.
-func (c *Cursor) memory() {
+// memory takes what is not in the store yet, up to an instant.
+func (c *Cursor) memory(to int64) {
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
 	for id, s := range c.want {
@@ -248,7 +249,7 @@ func (c *Cursor) memory() {
 				continue
 			}
 			for i, ms := range p.times {
-				if ms < c.from || ms > c.to {
+				if ms < c.from || ms > to {
 					continue
 				}
 				sm := sample{ms: ms, num: p.nums[i], series: s, q: p.quality[i]}
