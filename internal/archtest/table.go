@@ -95,8 +95,8 @@ var table = []room{
 	{"internal/peertest", "starts real servers; knows nothing of the product", nil, nil},
 	{"internal/integration/...", "the product against real peers: only its tests import",
 		[]string{"internal/peertest"}, nil},
-	{"internal/bench/...", "load generator and bare responder: the carrier and a session, no device logic",
-		[]string{"internal/peertest", "xmpp/...", "exi/..."}, []string{moduleJID}},
+	{"internal/bench/...", "load generator, which logs in by itself, and bare responder: the carrier and a session, no device logic",
+		[]string{"internal/peertest", "xmpp/...", "exi/..."}, []string{moduleJID, moduleScram}},
 
 	{"xmpp/xmpptest", "scripted peer in memory",
 		[]string{"xmpp", "xmpp/tcp", "xmpp/xmlcodec", "exi/..."}, []string{moduleJID, moduleScram}},

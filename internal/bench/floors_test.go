@@ -40,6 +40,12 @@ func config(s *peertest.Server, dir string) string {
 	fmt.Fprintf(&b, "account:\n  jid: %s\n  password: {file: %s}\nserver: {address: %q, ca_file: %s, tls: direct}\n",
 		s.JID("gateway"), s.PasswordFile("gateway"), s.DirectTLS, s.CAFile)
 	fmt.Fprintf(&b, "access: {owner: %s, allow: [{jid: %q, rights: [read]}]}\n", s.JID("owner"), s.JID("reader"))
+	return b.String() + stateAndNodes(dir)
+}
+
+// stateAndNodes is the part of a configuration that is the same at every server.
+func stateAndNodes(dir string) string {
+	var b strings.Builder
 	fmt.Fprintf(&b, "state: {directory: %s/state}\nlocal: {socket: %s/door.sock}\nnodes:%s", dir, dir, stationNodes)
 	for i := range 16 {
 		fmt.Fprintf(&b, "  - {id: extra-%d, kind: mcp9808, bus: %q, address: %d, simulate: true, interval: 1s}\n", i, fmt.Sprint(2+i/8), 0x18+i%8)
@@ -128,15 +134,12 @@ func measureServer(t *testing.T, s *peertest.Server) {
 		}
 	}
 	// Many short turns: what else the machine does then hits both alike.
-	seconds, rounds := time.Second, 21
-	if os.Getenv("POSTERN_BENCH") == "short" {
-		seconds, rounds = 300*time.Millisecond, 11
-	}
+	seconds, rounds := turns()
 	for _, c := range []struct {
 		inFlight int
 		floor    float64
 	}{{1, floorOne}, {64, floorMany}} {
-		ratios := alternate(t, r, []contestant{
+		ratios, _ := alternate(t, r, []contestant{
 			{"gateway", full, gw.Process.Pid},
 			{"bare responder", at[0], pids[0]},
 			{"the same, XEP-0198", at[1], pids[1]},
@@ -184,8 +187,9 @@ type tally struct {
 }
 
 // alternate measures all in turns and returns, for each but the first, the
-// median of the ratios of the first one's rate to its own in the same round.
-func alternate(t *testing.T, r *Reader, all []contestant, server, inFlight, rounds int, limit time.Duration) []float64 {
+// median of the ratios of the first one's rate to its own in the same round,
+// and for each the processor time of a read.
+func alternate(t *testing.T, r *Reader, all []contestant, server, inFlight, rounds int, limit time.Duration) (rates []float64, cpu []time.Duration) {
 	t.Helper()
 	sums := make([]tally, len(all))
 	measure := func(i int, sum *tally, limit time.Duration) Run {
@@ -214,15 +218,15 @@ func alternate(t *testing.T, r *Reader, all []contestant, server, inFlight, roun
 	for i, c := range all {
 		sum := &sums[i]
 		n := time.Duration(sum.reads)
+		cpu = append(cpu, sum.cpu/n)
 		t.Logf("%2d in flight  %-18s %v  CPU per read %3d µs, server %3d µs", inFlight, c.name, middle(sum.runs),
 			(sum.cpu / n).Microseconds(), (sum.server / n).Microseconds())
 	}
-	medians := make([]float64, len(ratios))
-	for i, x := range ratios {
+	for _, x := range ratios {
 		slices.Sort(x)
-		medians[i] = x[len(x)/2]
+		rates = append(rates, x[len(x)/2])
 	}
-	return medians
+	return rates, cpu
 }
 
 // middle returns the run with the median rate.

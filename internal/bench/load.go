@@ -12,6 +12,10 @@ import (
 // Reader is the load generator: one client that reads the momentary fields of
 // a node, over and over.
 type Reader struct {
+	// Pace is the least time between the starts of two reads with one in flight;
+	// 0: the next begins when one ends.
+	Pace time.Duration
+
 	s    *stream
 	node string
 	seq  int
@@ -102,6 +106,9 @@ func (r *Reader) Measure(to string, inFlight int, limit time.Duration) (Run, err
 		took = append(took, time.Since(t))
 		delete(begun, seq)
 		if time.Since(start) < limit {
+			if wait := r.Pace - time.Since(t); wait > 0 && inFlight == 1 {
+				time.Sleep(wait)
+			}
 			if seq, err = r.request(to); err != nil {
 				return Run{}, err
 			}

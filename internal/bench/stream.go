@@ -13,13 +13,17 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/xdg-go/scram"
 )
 
-// Login says how to log in to a server, over direct TLS with SASL PLAIN.
+// Login says how to log in to a server, over direct TLS with SASL PLAIN, or
+// SCRAM-SHA-256 for the hub, which takes no other.
 type Login struct {
 	Addr, Domain, CAFile string
 	Account, Password    string
 	Resource             string
+	SCRAM                bool
 }
 
 // stream is a client's stream that hands out first-level elements as octets.
@@ -54,15 +58,17 @@ func dial(l Login) (*stream, error) {
 func (s *stream) login(l Login) error {
 	s.c.SetDeadline(time.Now().Add(10 * time.Second))
 	open := "<?xml version='1.0'?><stream:stream to='" + l.Domain + "' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + l.Account + "\x00" + l.Password))
-	auth := "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + plain + "</auth>"
-	for _, step := range [][2]string{{open + auth, "<success"}, {open, "<stream:features"}} {
-		if err := s.write(step[0]); err != nil {
-			return err
-		}
-		if _, err := s.until(step[1]); err != nil {
-			return err
-		}
+	if err := s.write(open); err != nil {
+		return err
+	}
+	if err := s.sasl(l); err != nil {
+		return err
+	}
+	if err := s.write(open); err != nil {
+		return err
+	}
+	if _, err := s.until("<stream:features"); err != nil {
+		return err
 	}
 	bind := "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" + l.Resource + "</resource></bind></iq>"
 	if err := s.write(bind + "<presence/>"); err != nil {
@@ -75,6 +81,48 @@ func (s *stream) login(l Login) error {
 	s.JID = between(el, "<jid>", "</jid>")
 	s.c.SetDeadline(time.Time{})
 	return nil
+}
+
+func (s *stream) sasl(l Login) error {
+	const ns = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+	b64 := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	if !l.SCRAM {
+		return s.ask("<auth "+ns+" mechanism='PLAIN'>"+b64("\x00"+l.Account+"\x00"+l.Password)+"</auth>", "<success")
+	}
+	client, err := scram.SHA256.NewClientUnprepped(l.Account, l.Password, "") // both are ASCII
+	if err != nil {
+		return err
+	}
+	talk := client.NewConversation()
+	first, err := talk.Step("")
+	if err != nil {
+		return err
+	}
+	if err := s.write("<auth " + ns + " mechanism='SCRAM-SHA-256'>" + b64(first) + "</auth>"); err != nil {
+		return err
+	}
+	el, err := s.until("<challenge")
+	if err != nil {
+		return err
+	}
+	challenge, err := base64.StdEncoding.DecodeString(between(el, ">", "<"))
+	if err != nil {
+		return err
+	}
+	last, err := talk.Step(string(challenge))
+	if err != nil {
+		return err
+	}
+	return s.ask("<response "+ns+">"+b64(last)+"</response>", "<success")
+}
+
+// ask sends text and waits for an element.
+func (s *stream) ask(text, answer string) error {
+	if err := s.write(text); err != nil {
+		return err
+	}
+	_, err := s.until(answer)
+	return err
 }
 
 func (s *stream) write(text string) error {
