@@ -29,7 +29,7 @@ func TestSafetyPage(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	var tests strings.Builder
-	for _, dir := range []string{"../../control", "../../control/schedule", "../../sensors", "../audit", "../../board/hil", "."} {
+	for _, dir := range []string{"../../control", "../../control/schedule", "../../sensors", "../audit", "../../board/hil", "../integration", "."} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -158,7 +158,7 @@ func (o *hubFlags) run(ctx context.Context, env *cli.Env) error {
 	if socket == "" {
 		socket = local.Path("postern-hub")
 	}
-	gateway.LimitMemory()
+	gateway.LimitMemory(0)
 	s, err := openSite(ctx, siteOptions{
 		dir: dir, domain: o.domain, listen: o.listen.or(":5222"), listenTLS: o.listenTLS.or(":5223"), listenEXI: o.listenEXI,
 		cert: o.cert, key: o.key, socket: socket, things: o.things, log: log,

@@ -256,7 +256,7 @@ func (o *registryOptions) run(ctx context.Context, env *cli.Env) error {
 		secret = func(context.Context) (string, error) { return line, nil }
 	}
 	log := newLogger(env, f.Log)
-	gateway.LimitMemory()
+	gateway.LimitMemory(0)
 	r, err := openRegistry(ctx, f, secret, log)
 	if err != nil {
 		return err

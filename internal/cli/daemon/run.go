@@ -93,7 +93,7 @@ func printable2(s string) string {
 
 func runGateway(ctx context.Context, env *cli.Env, cfg *config.Config, load func() (*config.Config, error), socket string) error {
 	log := newLogger(env, cfg.Log)
-	limit := gateway.LimitMemory()
+	limit := gateway.LimitMemory(len(cfg.Nodes))
 	manager := systemd.New(env.Getenv)
 	g, err := gateway.New(ctx, gateway.Options{
 		Config: cfg, Version: Version(), Logger: log, Socket: socket,
