@@ -221,7 +221,7 @@ func (o *registryOptions) load(env *cli.Env) (*registryFile, error) {
 		f.Database.Password = config.Secret{File: o.password}
 	}
 	switch {
-	case f.Database.Address == "" && !f.Database.Password.IsZero():
+	case f.Database.Address == "" && o.password != "":
 		return nil, usagef("there is a password for a database, but no database: --database, or database.address in the configuration")
 	case f.Database.Address != "" && f.State.Directory != "":
 		return nil, usagef("the state is kept in a directory or in a database, not in both")

@@ -138,6 +138,11 @@ func TestRegistryOnPostgreSQL(t *testing.T) {
 
 // What is wrong on the command line is said before anything is opened.
 func TestDatabaseOptions(t *testing.T) {
+	_, text, _ := do(t, "", "--example")
+	example := filepath.Join(t.TempDir(), "example.yaml")
+	if err := os.WriteFile(example, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		code int
 		want string
@@ -146,6 +151,7 @@ func TestDatabaseOptions(t *testing.T) {
 		{cli.ExitConfig, "must not hold the password", []string{"export", "--database", "postgres://u:s3cret@h/d"}},
 		{cli.ExitConfig, "postgres://USER@HOST/DATABASE", []string{"export", "--database", "things.db"}},
 		{cli.ExitUsage, "no database", []string{"export", "--database-password-file", "x"}},
+		{cli.ExitFailure, "no state of a registry", []string{"export", "--config", example, "--state", t.TempDir()}}, // the example can be used as it is
 		{cli.ExitUsage, "not in both", []string{"export", "--database", "postgres:///d", "--state", "/x"}},
 		{cli.ExitFailure, "password", []string{"export", "--database", "postgres://u@127.0.0.1:1/d", "--database-password-file", filepath.Join(t.TempDir(), "none")}},
 		{cli.ExitUnreachable, "is away", []string{"export", "--database", "postgres://u@127.0.0.1:1/d"}},
