@@ -118,3 +118,31 @@ func TestConfigRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whatever an instrument says, a value is a number or an error.
+func FuzzTake(f *testing.F) {
+	cfg := config
+	fields, err := cfg.compile()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("ST,GS,   12.340kg", "none")
+	f.Add("F=FFFFFFFFFFFFFFFFFF", "none")
+	f.Add("$STATUS OK*2D", "nmea")
+	f.Fuzz(func(t *testing.T, line, checksum string) {
+		cfg.Checksum = checksum
+		samples := make([]drivers.Sample, len(fields))
+		n, err := cfg.take(line, fields, samples)
+		for _, s := range samples {
+			if s.Channel != "" {
+				n--
+				if (s.Err == nil) == (s.Value.Kind() == drivers.KindNone) {
+					t.Errorf("%q: %v beside %v", line, s.Value, s.Err)
+				}
+			}
+		}
+		if n != 0 {
+			t.Errorf("%q: %d samples too few, %v", line, n, err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package i2c
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -163,4 +164,17 @@ func TestCRC8(t *testing.T) {
 	if _, err := CheckedWords([]byte{0xbe, 0xef}, 1); !errors.Is(err, drivers.ErrProtocol) {
 		t.Errorf("too short: %v", err)
 	}
+}
+
+func FuzzCheckedWords(f *testing.F) {
+	f.Add([]byte{0xbe, 0xef, 0x92}, 1) // the SHT3x data sheet's example
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		if n < 0 || n > 64 {
+			return
+		}
+		words, err := CheckedWords(b, n)
+		if err == nil && !bytes.Equal(AppendWords(nil, words...), b[:3*n]) {
+			t.Errorf("% x is read as %x", b, words)
+		}
+	})
 }

@@ -62,3 +62,43 @@ func FuzzCheckNMEA(f *testing.F) {
 		}
 	})
 }
+
+// However a stream is cut into pieces, lines come out as they are in it, and
+// what is kept stays bounded.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("a\r\nb\n\n"), "\n", uint8(3))
+	f.Add([]byte("x;;y;"), ";;", uint8(1))
+	f.Fuzz(func(t *testing.T, stream []byte, end string, piece uint8) {
+		if end == "" || len(end) > 16 || len(stream) > 3000 {
+			return
+		}
+		s := NewSim(func(time.Time) []byte { return nil })
+		s.Asked = "?" // it never speaks by itself
+		l := NewLines(chunks{s, &stream, int(piece)%64 + 1}, end)
+		want := strings.Split(string(stream), end)
+		for _, w := range want[:len(want)-1] {
+			got, err := l.Next(t.Context(), time.Now().Add(time.Minute))
+			if err != nil || got != Trim(w) {
+				t.Fatalf("%q, %v; want %q of %q", got, err, Trim(w), want)
+			}
+		}
+		if got, err := l.Next(t.Context(), time.Now().Add(time.Minute)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q, %v behind the last line", got, err)
+		}
+	})
+}
+
+// chunks is a connection over which a stream comes in pieces.
+type chunks struct {
+	Conn
+	rest *[]byte
+	size int
+}
+
+func (c chunks) Read(b []byte) (int, error) {
+	n := copy(b[:min(len(b), c.size)], *c.rest)
+	if *c.rest = (*c.rest)[n:]; n == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return n, nil
+}

@@ -110,3 +110,24 @@ func TestRunEndsAndFreesThePTY(t *testing.T) {
 		t.Errorf("%s still exists", path)
 	}
 }
+
+// A request is found behind whatever noise, and nothing is taken for one that
+// has no valid checksum.
+func FuzzNextRequest(f *testing.F) {
+	f.Add([]byte{0xde, 0xad}, byte(1), []byte{3, 0, 0, 0, 1})
+	f.Add([]byte{1, 0x10, 0, 0, 0, 1, 2}, byte(9), []byte{0x2b, 0x0e, 1, 0})
+	f.Fuzz(func(t *testing.T, noise []byte, unit byte, pdu []byte) {
+		if len(noise) > 300 || len(pdu) == 0 || modbus.RequestLength(pdu) != len(pdu) {
+			return
+		}
+		frame := modbus.AppendFrame(nil, unit, pdu)
+		if u, p, rest, ok := nextRequest(frame); !ok || u != unit || !bytes.Equal(p, pdu) || len(rest) != 0 {
+			t.Fatalf("% x: %d % x, % x, %v", frame, u, p, rest, ok)
+		}
+		all := append(bytes.Clone(noise), frame...)
+		u, p, rest, ok := nextRequest(all)
+		if !ok || len(rest) >= len(all) || !modbus.ValidFrame(modbus.AppendFrame(nil, u, p)) {
+			t.Errorf("% x: nothing is found: % x, % x, %v", all, p, rest, ok)
+		}
+	})
+}
