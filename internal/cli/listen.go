@@ -105,6 +105,9 @@ func (w *watcher) event(d *events.Delivery, n *int) error {
 	if d.Sub != w.sub.req.Seq || len(d.Items)+len(d.Faults) == 0 {
 		return nil
 	}
+	if d.Ended() {
+		return errQuiet // a read-out says why
+	}
 	res := sensors.Result{Items: d.Items, Faults: d.Faults}
 	index := map[string]int{}
 	for i := range w.told.Items {

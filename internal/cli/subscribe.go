@@ -207,6 +207,9 @@ func (w *subscriber) show(d events.Delivery) error {
 	if w.s.lost.Swap(false) {
 		w.tell("messages came faster than they could be shown; those with numbers come again")
 	}
+	if w.line.boot != "" && d.Ended() {
+		return &failure{code: ExitDenied, msg: w.s.full.String(), err: errors.New("the thing has ended the subscription: " + d.Faults[0].Text)}
+	}
 	from, to, restarted := uint64(0), uint64(0), false
 	if d.Seq.Boot != "" {
 		from, to, restarted = w.line.next(d.Seq)

@@ -30,6 +30,12 @@ func Unsubscribe(ctx context.Context, q Querier, to jid.JID, seq int32) error {
 	})}, nil)
 }
 
+// Ended reports whether a message without a number, of a thing that numbers
+// its events, says that the subscription has ended.
+func (d *Delivery) Ended() bool {
+	return d.Seq.Boot == "" && d.Last && len(d.Items) == 0 && len(d.Faults) > 0
+}
+
 // Take reads an event of a thing that does not number its messages; ok is false
 // where there is none.
 func Take(st *xmpp.Stanza) (d Delivery, ok bool) {

@@ -48,6 +48,10 @@ func TestTakeWithoutANumber(t *testing.T) {
 	if !ok || d.Sub != 7 || !d.Last || len(d.Items) != 1 || d.Items[0].Value.String() != "5" {
 		t.Errorf("%+v, %v", d, ok)
 	}
+	d, ok = Take(parse(t, "<message from='thing@example.org/x'><failure xmlns='urn:xmpp:iot:sensordata' seqnr='7' done='true'><error nodeId='a' timestamp='2026-03-02T00:00:00Z'>no more</error></failure></message>"))
+	if !ok || !d.Ended() || d.Faults[0].Text != "no more" {
+		t.Errorf("%+v, %v", d, ok)
+	}
 	for _, text := range []string{"<message from='thing@example.org/x'><body>hello</body></message>",
 		"<message from='thing@example.org/x' type='error'><fields xmlns='urn:xmpp:iot:sensordata' seqnr='7'/></message>"} {
 		if d, ok := Take(parse(t, text)); ok {

@@ -75,6 +75,8 @@ func (d *Delivery) content(st *xmpp.Stanza) (ok bool) {
 	}
 	if c := st.Elem.Child(exi.N(sensors.NS, "failure")); c.Valid() {
 		d.Sub, ok = seqOf(c)
+		done, _ := c.Attr(at("done"))
+		d.Last, _ = done.Bool()
 		d.Faults = sensors.ParseFailure(nil, c, time.UTC)
 	}
 	return ok
