@@ -102,6 +102,9 @@ func ParseCanAccess(c exi.Cursor) (q CanAccess, err error) {
 	if q.ServiceToken = text(c, attrServiceToken); q.ServiceToken == "" {
 		return q, bad("serviceToken is missing")
 	}
+	if len(q.ServiceToken) > 4*MaxText {
+		return q, bad("token too long")
+	}
 	for k := range c.Children() {
 		one := Credential{Kind: k.Name().Value().Local, Value: text(k, attrValue)}
 		switch {
@@ -167,6 +170,8 @@ func ParseUserRequest(c exi.Cursor) (q UserRequest, err error) {
 	switch {
 	case q.ServiceToken == "" || q.UserToken == "":
 		return q, bad("serviceToken and userToken are needed")
+	case max(len(q.ServiceToken), len(q.UserToken)) > 4*MaxText:
+		return q, bad("token too long")
 	case len(q.UserName) > MaxText:
 		return q, bad("the user's name is too long")
 	case q.Name == NameHasPrivilege:

@@ -46,6 +46,9 @@ func (s Service) Access(ctx context.Context, shown []Credential) (userToken stri
 			if userToken = text(c, attrUserToken); userToken == "" { // 0324-R49
 				return bad("the server lets the user in without a token")
 			}
+			if len(userToken) > 4*MaxText {
+				return bad("the user's token is too long")
+			}
 		}
 		return nil
 	})

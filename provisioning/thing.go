@@ -42,6 +42,10 @@ type ThingConfig struct {
 	// while it cannot be reached: for a registry on an account, the full
 	// address from its presence. nil: the registry itself, a component.
 	Resolve func(jid.JID) jid.JID
+	// Befriend makes, or with false ends, the friendship with a registry on an
+	// account: nothing else reaches it, and whoever has many things must not
+	// keep them all as friends (0347-R57, R68). nil: the friendship stays.
+	Befriend func(ctx context.Context, registry jid.JID, friend bool) error
 	// ClockSane says when registering may begin. nil: at once.
 	ClockSane func() bool
 	// OnClaimed and OnDisowned are told after the change is on the disk. They
@@ -477,9 +481,19 @@ func (t *Thing) work(ctx context.Context) (done bool) {
 		return false
 	}
 	var errs []error
+	if t.due() {
+		if err := t.befriend(ctx, true); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, n := range t.cfg.Nodes {
 		if err := t.settle(ctx, n); err != nil {
 			t.log.Warn("the registry", "node", n.Ref.String(), "err", err)
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 && !t.due() {
+		if err := t.befriend(ctx, false); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -559,7 +573,17 @@ func (t *Thing) Update(ctx context.Context, r Ref, tags []Tag) error {
 	if c, ok := t.Claim(r); !ok || c.Private || c.Removed || c.Owner == "" {
 		return nil
 	}
-	return t.update(ctx, r, tags)
+	if err := t.befriend(ctx, true); err != nil {
+		return fmt.Errorf("updating: %w", err)
+	}
+	if err := t.awaitRegistry(ctx); err != nil {
+		return fmt.Errorf("updating: %w", err)
+	}
+	err := t.update(ctx, r, tags)
+	if err == nil && !t.due() {
+		err = t.befriend(ctx, false)
+	}
+	return err
 }
 
 func (t *Thing) update(ctx context.Context, r Ref, tags []Tag) error {

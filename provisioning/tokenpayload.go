@@ -76,6 +76,11 @@ func (c Challenge) AppendEvents(d *exi.Doc) {
 // ParseChallenge reads any of these elements.
 func ParseChallenge(k exi.Cursor) (c Challenge, err error) {
 	c.Name, c.Token = k.Name(), text(k, attrToken)
+	switch c.Name {
+	case NameGetTokenChallenge, NameGetTokenChallengeResponse, NameTokenChallenge, NameTokenChallengeResponse:
+	default:
+		return c, bad("no challenge, and no answer to one")
+	}
 	if c.Name == NameGetTokenChallenge || c.Name == NameGetTokenChallengeResponse {
 		v, present := k.Attr(attrSeq)
 		n, ok := v.Int()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func (g *Gateway) openPairing() error {
 		p.thing, err = provisioning.NewThing(provisioning.ThingConfig{
 			Session: lateSession{g}, Store: g.db, Registry: parseJID(p.known.Registry), Nodes: registered(cfg),
 			Resolve: p.resolve, ClockSane: clockSane, Logger: log,
-			OnClaimed: p.claimed, OnDisowned: p.disowned,
+			OnClaimed: p.claimed, OnDisowned: p.disowned, Befriend: p.befriend,
 		})
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -402,6 +403,21 @@ func (p *pairing) find(ctx context.Context) error {
 		p.thing.SetRegistry(parseJID(now.Registry))
 	}
 	return errors.Join(errs...)
+}
+
+// befriend makes or ends the friendship with a registry on an account. One that
+// is the provisioning server, too, is asked all the time and stays a friend.
+func (p *pairing) befriend(ctx context.Context, registry jid.JID, friend bool) error {
+	c, known := p.g.roster.Contact(registry)
+	switch {
+	case friend && known && (c.To() || c.Ask):
+		return nil
+	case friend:
+		return p.g.roster.Subscribe(ctx, registry)
+	case !known || p.access != nil && slices.ContainsFunc(p.access.Servers(), registry.Equal):
+		return nil
+	}
+	return p.g.dropContact(ctx, registry)
 }
 
 // candidates are who else may be the provisioning server: the registry, then

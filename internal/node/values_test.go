@@ -200,3 +200,25 @@ func TestGrants(t *testing.T) {
 		t.Error("no types stand for all")
 	}
 }
+
+func FuzzParseRange(f *testing.F) {
+	for _, s := range []string{"15..25", "..-2.5", "1e18..", "-5..-5", "..", "1...2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseRange(s)
+		if err != nil {
+			return
+		}
+		back, err := ParseRange(r.String())
+		if err != nil || r.HasMin != back.HasMin || r.HasMax != back.HasMax || r.Min.Cmp(back.Min) != 0 || r.Max.Cmp(back.Max) != 0 {
+			t.Fatalf("%q: %+v became %+v, %v", s, r, back, err)
+		}
+		for _, k := range []drivers.Kind{drivers.KindInt, drivers.KindNumber} {
+			p := Parameter{Kind: k, Step: drivers.Num(5, -1)}
+			if p.Narrow(r.Values()) && p.HasMin && p.HasMax && p.Min.Cmp(p.Max) > 0 {
+				t.Fatalf("%q gives %s to %s", s, p.Min, p.Max)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package pairing
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,4 +212,32 @@ func mustThing(t *testing.T, s string) jid.JID {
 		t.Fatal(err)
 	}
 	return j
+}
+
+// What is typed as a rule becomes a rule, or a usage error that says why.
+func FuzzRuleOptions(f *testing.F) {
+	f.Add("climate", "temperature", "momentary,peak", "15..25", "2030-01-01", "")
+	f.Add("", "", "all", "..", "", "14d")
+	f.Add("n", "", "", "-1e3..", "", "1h30m")
+	f.Fuzz(func(t *testing.T, n, name, types, values, until, lasting string) {
+		list := func(s string) *[]string {
+			if s == "" {
+				return new([]string)
+			}
+			return &[]string{s}
+		}
+		o := ruleOptions{nodes: list(n), names: list(name), types: list(types), values: values, until: until, lasting: lasting}
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		if err := o.scope(now); err != nil {
+			env := cli.Env{Stdout: io.Discard, Stderr: io.Discard}
+			if code := env.Finish("rules", err); code != cli.ExitUsage {
+				t.Fatalf("%v ends with %d", err, code)
+			}
+			return
+		}
+		if o.ruleRange != nil && o.ruleRange.Check() != nil || (until != "" || lasting != "") && !o.untilTime.After(now) {
+			t.Fatalf("%+v", o)
+		}
+		ruleText(provisioning.Rule{Nodes: o.ruleNodes, Names: *o.names, Types: o.ruleTypes, Range: o.ruleRange, Until: o.untilTime})
+	})
 }
