@@ -12,6 +12,7 @@ import (
 	"postern/exi"
 	"postern/internal/node"
 	"postern/xmpp"
+	"postern/xmpp/disco"
 )
 
 // Querier sends an iq and waits for its answer; *xmpp.Session is one.
@@ -20,10 +21,21 @@ type Querier interface {
 }
 
 // Client sets things over XMPP. It is safe for concurrent use.
-type Client struct{ q Querier }
+type Client struct {
+	q     Querier
+	known disco.Cache // what capabilities stand for
+}
 
 // NewClient returns a Client.
-func NewClient(q Querier) *Client { return &Client{q} }
+func NewClient(q Querier) *Client { return &Client{q: q} }
+
+// Serves reports whether the thing at a full address can be controlled. caps is
+// what its presence announced; where that is known already nobody is asked, and
+// without it service discovery is (XEP-0325 §2; R02).
+func (c *Client) Serves(ctx context.Context, full jid.JID, caps disco.Caps) (bool, error) {
+	info, err := c.known.Info(ctx, c.q, full, caps)
+	return info.Has(NS), err
+}
 
 // Tokens are what a client shows where trust is delegated (XEP-0324).
 type Tokens struct{ Service, Device, User string }
@@ -224,6 +236,7 @@ type Field struct {
 	Page, Group     string
 	Section         string // labels of the sections it is in, outermost first
 	NotSame         bool   // the value shown may be another one elsewhere
+	PostBack        bool   // the thing wants to see the form when this one was edited
 	Error           string // what is wrong with the value, in a dynamic form
 }
 
@@ -244,13 +257,19 @@ func (c *Client) GetForm(ctx context.Context, to jid.JID, nodes []node.Ref, lang
 		d.End()
 	})
 	err := c.q.Query(ctx, xmpp.Stanza{Kind: xmpp.IQ, Type: xmpp.Get, To: to, Lang: lang, Payload: ask}, func(st *xmpp.Stanza) error {
-		if st.Child().Name() != nameX {
-			return errors.New("control: the thing answered with something that is no form")
-		}
-		f = parseForm(st.Child())
-		return nil
+		var err error
+		f, err = formIn(st)
+		return err
 	})
 	return f, setError(err)
+}
+
+// formIn is the form that an answer carries.
+func formIn(st *xmpp.Stanza) (*Form, error) {
+	if st.Child().Name() != nameX {
+		return nil, errors.New("control: the thing answered with something that is no form")
+	}
+	return parseForm(st.Child()), nil
 }
 
 // Submit sends values of a form back (R17–R19): only those given, hidden

@@ -25,7 +25,7 @@ type line struct {
 }
 
 func (l *line) Query(_ context.Context, st xmpp.Stanza, reply func(*xmpp.Stanza) error) error {
-	st.ID = "1"
+	st.ID, st.Kind = "1", xmpp.IQ
 	l.asked = render(l.t, &st)
 	d := parseXML(l.t, l.reply(l.asked))
 	var in xmpp.Stanza

@@ -77,6 +77,34 @@ func (u Update) Applies(f *Form, from jid.JID) bool {
 	return ok && v == u.Value && u.From.Equal(from)
 }
 
+// PostBack shows a thing the form as it is being edited, and returns what the
+// thing makes of it (XEP-0336 §3.3): fields may come, go, be locked, or carry an
+// error. Nothing is set. Merge takes the answer over. It is for forms with a
+// field that has PostBack, when the person has left that field; a thing that has
+// forgotten the form answers item-not-found.
+func (c *Client) PostBack(ctx context.Context, to jid.JID, f *Form, edited map[string]string, lang string) (*Form, error) {
+	var out *Form
+	err := c.q.Query(ctx, xmpp.Stanza{Kind: xmpp.IQ, Type: xmpp.Set, To: to, Lang: lang, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
+		d.Start(nameDynSubmit)
+		d.Start(nameX)
+		d.Attr(attrType, exi.Str("submit"))
+		for i := range f.Fields {
+			fd := &f.Fields[i]
+			if _, is := edited[fd.Var]; !is && fd.Known && !fd.NotSame && !fd.Hidden {
+				fd.appendSubmit(d, map[string]string{fd.Var: fd.Value}) // what is undefined stays away
+				continue
+			}
+			fd.appendSubmit(d, edited)
+		}
+		d.End()
+		d.End()
+	})}, func(st *xmpp.Stanza) (err error) {
+		out, err = formIn(st)
+		return err
+	})
+	return out, setError(err)
+}
+
 // Cancel tells a thing that a form is given up. Things that keep nothing for
 // it answer with an error, which does not matter.
 func (c *Client) Cancel(ctx context.Context, to jid.JID, f *Form) error {

@@ -91,6 +91,8 @@ func parseFormField(c exi.Cursor) (f Field, ok bool) {
 			f.Writable = false
 		case nameNotSame:
 			f.NotSame = true
+		case namePostBack:
+			f.PostBack = true
 		case nameDynError:
 			f.Error = k.Text().String()
 		case nameParameterGroup:

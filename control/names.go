@@ -78,6 +78,7 @@ var (
 	nameFieldref     = exi.N(nsLayout, "fieldref")
 	nameReadOnly     = exi.N(nsDynamic, "readOnly")
 	nameNotSame      = exi.N(nsDynamic, "notSame")
+	namePostBack     = exi.N(nsDynamic, "postBack")
 	nameDynError     = exi.N(nsDynamic, "error")
 	nameDynSubmit    = exi.N(nsDynamic, "submit")
 	nameDynCancel    = exi.N(nsDynamic, "cancel")

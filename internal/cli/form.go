@@ -25,7 +25,9 @@ const formHelp = `Usage: postern form JID [NODE] [PARAMETER=VALUE ...] [flags]
 Asks a thing for its control form (XEP-0325): what can be set on a node, with
 ranges, choices and present values. In a terminal it then asks for each
 parameter; Enter leaves one as it is, and only what was changed is sent, after
-a last question. Present values follow the thing while the form is open.
+a last question. Present values follow the thing while the form is open; where
+the thing wants to see a field as soon as it was changed, the form then shows
+what the thing made of it.
 
 With PARAMETER=VALUE these are sent by the form without questions. With --json,
 or without a terminal, the form is printed as one JSON document.
@@ -134,9 +136,14 @@ func (e *Env) form(ctx context.Context, args []string) error {
 	if f.full, err = f.c.find(start, o.account, o.jid); err != nil {
 		return err
 	}
+	// What does not let its features be asked may serve forms all the same.
+	if serves, err := f.client.Serves(start, f.full, f.caps()); err == nil && !serves {
+		return &failure{code: ExitFailure, msg: o.jid.String() + ": nothing can be set on it: it does not offer control", hint: "postern read shows what it tells"}
+	}
 	if f.form, err = f.client.GetForm(start, f.full, o.nodes, o.lang, control.Tokens{}); err != nil {
 		return f.refused(err)
 	}
+	f.fill(start)
 	switch {
 	case len(o.set) > 0:
 		return f.assign(f.c.alive)
@@ -236,10 +243,14 @@ func (f *editor) interact(ctx context.Context) error {
 			heading = h
 			fmt.Fprintf(out, "\n%s\n", clean(h))
 		}
-		if err := f.askField(fd.Var); err != nil {
+		if err := f.askField(ctx, fd.Var); err != nil {
 			f.giveUp(ctx)
 			return err
 		}
+	}
+	if err := f.complete(); err != nil {
+		f.giveUp(ctx)
+		return err
 	}
 	f.merge()
 	if len(f.edited) == 0 {
@@ -284,7 +295,7 @@ var errEnd = &failure{code: ExitFailure, msg: "given up; nothing was sent"}
 
 // askField asks until the answer fits or is empty. The field is looked up by
 // name each time: an update may have replaced it, or taken it away.
-func (f *editor) askField(name string) error {
+func (f *editor) askField(ctx context.Context, name string) error {
 	for {
 		f.merge()
 		i := f.index(name)
@@ -314,7 +325,12 @@ func (f *editor) askField(name string) error {
 		v, fault := fit(fd, line)
 		if fault == "" {
 			f.edited[name] = v
-			return nil
+			if !fd.PostBack {
+				return nil
+			}
+			if fault, err = f.postBack(ctx, name); fault == "" {
+				return err
+			}
 		}
 		fmt.Fprintf(f.e.Stdout, "  %s\n", clean(fault))
 	}
@@ -394,18 +410,12 @@ func fit(fd *control.Field, text string) (value, fault string) {
 	if !fd.Writable {
 		return "", "cannot be changed"
 	}
-	if fd.Kind == drivers.KindBool {
-		switch strings.ToLower(text) {
-		case "on", "yes", "true", "1":
-			return "true", ""
-		case "off", "no", "false", "0":
-			return "false", ""
-		}
-		return "", "must be true or false"
-	}
-	v, err := control.ParseValue(fd.Kind, text)
+	v, err := fd.Read(text)
 	if err != nil {
 		return "", err.Error()
+	}
+	if fd.Kind == drivers.KindBool {
+		return v.String(), ""
 	}
 	if len(fd.Options) > 0 && !fd.Open && !offered(fd, text) {
 		return "", "must be one of the choices"

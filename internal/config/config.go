@@ -152,7 +152,9 @@ type Field struct {
 	Type   string            `yaml:"type" default:"momentary" oneof:"momentary|status|identity|computed|peak" doc:"what it is in the sense of XEP-0323"`
 	Label  string            `yaml:"label,omitempty" max:"200" doc:"what people call it in forms, if it can be switched" example:"Pump"`
 	Labels map[string]string `yaml:"labels,omitempty" max:"200" doc:"the same in other languages, by their tags in lower case"`
-	Hide   bool              `yaml:"hide" default:"false" doc:"do not show this channel"`
+	// Together groups parameters (XEP-0325 §5.4).
+	Together string `yaml:"together,omitempty" max:"128" doc:"name of an action: what has the same is meant to be set together, and forms say so" example:"dimming"`
+	Hide     bool   `yaml:"hide" default:"false" doc:"do not show this channel"`
 	// Localisation of the name (XEP-0323 §4).
 	Module    string `yaml:"module,omitempty" max:"256" doc:"module whose texts translate the name (XEP-0323 stringIds)"`
 	StringIDs string `yaml:"string_ids,omitempty" max:"256" format:"string-ids" doc:"its texts that make up the name: id, or id|module|seed, separated by commas"`

@@ -87,8 +87,15 @@ func newRig(t *testing.T, text string) *rig {
 
 func newRigLogging(t *testing.T, text string, log *slog.Logger) *rig {
 	t.Helper()
+	return newRigAt(t, text, log, xmpptest.Options{}, (*xmpptest.Server).Login)
+}
+
+// newRigAt is a gateway with a server of its own kind; login nil leaves the
+// connection to the test.
+func newRigAt(t *testing.T, text string, log *slog.Logger, o xmpptest.Options, login func(*xmpptest.Server) *xmpptest.Peer) *rig {
+	t.Helper()
 	t.Setenv("POSTERN_TEST_PASSWORD", xmpptest.Password)
-	r := &rig{t: t, srv: xmpptest.NewServer(t, xmpptest.Options{})}
+	r := &rig{t: t, srv: xmpptest.NewServer(t, o)}
 	cfg := parse(t, text)
 	cfg.State.Directory = t.TempDir()
 	g, err := New(t.Context(), Options{
@@ -122,7 +129,9 @@ func newRigLogging(t *testing.T, text string, log *slog.Logger) *rig {
 		}
 	}
 	t.Cleanup(r.stop)
-	r.peer = r.srv.Login()
+	if login != nil {
+		r.peer = login(r.srv)
+	}
 	return r
 }
 

@@ -63,6 +63,7 @@ func shown(n *config.Node, chs []drivers.Channel) ([]node.Field, []node.Paramete
 	}
 	for i := range params {
 		p := &params[i]
+		p.Group = n.Fields[p.Name].Together
 		if f := n.Fields[p.Name]; f.Label != "" || f.Labels != nil {
 			p.Label, p.Labels = f.Label, f.Labels
 		}

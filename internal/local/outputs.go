@@ -28,7 +28,7 @@ type Output struct {
 
 	Override      string `json:"override,omitempty"`       // who, and until when
 	OverrideWaits string `json:"override_waits,omitempty"` // why it does not have the value they want
-	Due           string `json:"due,omitempty"` // why its safe value has to be written still: its device did not take it
+	Due           string `json:"due,omitempty"`            // why its safe value has to be written still: its device did not take it
 	Locked        string `json:"locked,omitempty"`
 	Interlock     string `json:"interlock,omitempty"` // why it cannot be switched on
 
