@@ -43,6 +43,7 @@ func rules() []rule {
 	words := func(n int) func([]byte) bool {
 		return func(b []byte) bool { _, err := CheckedWords(b, n); return err == nil && b[0]|b[1] != 0 }
 	}
+	word := func(b []byte) bool { _, err := CheckedWords(b, 1); return err == nil }
 	return []rule{
 		id("bme280", "BME280", 0x76, 0x77, 0xd0, 0x60),
 		id("bmp280", "BMP280", 0x76, 0x77, 0xd0, 0x58),
@@ -51,7 +52,10 @@ func rules() []rule {
 		id("bmp388", "BMP388", 0x76, 0x77, 0x00, 0x50),
 		id("bmp388", "BMP390", 0x76, 0x77, 0x00, 0x60),
 		id("mcp9808", "MCP9808", 0x18, 0x1f, 0x06, 0x00, 0x54),
-		{kind: "sht3x", chip: "SHT3x", lo: 0x44, hi: 0x45, reg: []byte{0xf3, 0x2d}, n: 3, check: func(b []byte) bool { _, err := CheckedWords(b, 1); return err == nil }},
+		// An HDC302x has the same commands; that by which it names its maker would
+		// be a duty to a PCA9685.
+		{kind: "sht3x", chip: "SHT3x or HDC302x", lo: 0x44, hi: 0x45, reg: []byte{0xf3, 0x2d}, n: 3, check: word},
+		{kind: "hdc302x", chip: "HDC302x", lo: 0x46, hi: 0x47, reg: []byte{0xf3, 0x2d}, n: 3, check: word},
 		{kind: "sht4x", chip: "SHT4x", lo: 0x44, hi: 0x46, reg: []byte{0x89}, n: 6, check: words(2)},
 		{kind: "tmp102", chip: "TMP102", lo: 0x48, hi: 0x4b, reg: []byte{0x01}, want: []byte{0x60, 0xa0}, mask: []byte{0x60, 0x0f}},
 		{kind: "tmp117", chip: "TMP117", lo: 0x48, hi: 0x4b, reg: []byte{0x0f}, want: []byte{0x01, 0x17}, mask: []byte{0x0f, 0xff}},

@@ -1,5 +1,5 @@
-// Package sht3x reads Sensirion's SHT30, SHT31 and SHT35, and SHT40, SHT41 and
-// SHT45 (temperature and humidity), over I2C. Sources: Sensirion SHT3x-DIS data
+// Package sht3x reads Sensirion's SHT30, SHT31 and SHT35, SHT40, SHT41 and SHT45,
+// and Texas Instruments' HDC302x (temperature and humidity), over I2C. Sources: Sensirion SHT3x-DIS data
 // sheet, version 7, chapter 4, and SHT4x data sheet, version 6, chapter 4.
 package sht3x
 
@@ -110,6 +110,7 @@ type Slave struct {
 	mu     sync.Mutex
 	answer i2c.Answer
 	status uint16
+	maker  uint16 // 0: it does not know
 }
 
 // Simulate returns a chip in a room at about 21 °C and 45 %RH.
@@ -136,6 +137,11 @@ func (s *Slave) Tx(w, r []byte) error {
 			s.answer, s.status = i2c.Answer{}, 0
 		case cmdMeasure:
 			s.answer.Set(now.Add(15*time.Millisecond), raw((s.Temperature.At(now)+45)/175), raw(s.Humidity.At(now)/100))
+		case cmdMaker:
+			if s.maker == 0 {
+				return syscall.EREMOTEIO
+			}
+			s.answer.Set(now, s.maker)
 		case cmdReset:
 			s.answer, s.status = i2c.Answer{}, statusReset
 		default:

@@ -48,6 +48,7 @@ func kinds() []kind {
 		i2cChip("mcp9808", "Microchip MCP9808: precise thermometer", mcp9808.Open, mcp9808.Simulate),
 		i2cChip("sht3x", "Sensirion SHT30, SHT31, SHT35: temperature, humidity", sht3x.Open, sht3x.Simulate),
 		i2cChip("sht4x", "Sensirion SHT40, SHT41, SHT45: temperature, humidity", sht3x.OpenSHT4x, sht3x.SimulateSHT4x),
+		i2cChip("hdc302x", "Texas Instruments HDC3020, HDC3021, HDC3022: temperature, humidity", sht3x.OpenHDC302x, sht3x.SimulateHDC302x),
 		i2cChip("tmp102", "Texas Instruments TMP102: thermometer", tmp102.Open, tmp102.Simulate),
 		i2cChip("tmp117", "Texas Instruments TMP117: precise thermometer", tmp117.Open, tmp117.Simulate),
 		i2cChip("aht20", "Aosong AHT20: temperature, humidity", aht20.Open, aht20.Simulate),
