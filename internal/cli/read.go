@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"postern/internal/node"
@@ -136,6 +137,11 @@ func (e *Env) read(ctx context.Context, args []string) error {
 	if err == nil && len(res.Faults) > 0 {
 		return &failure{code: ExitFailure, msg: fmt.Sprintf("%d of the nodes could not be read", len(res.Faults))}
 	}
+	if err == nil && len(res.Items) == 0 && len(t.req.Fields) == 0 {
+		fmt.Fprintln(e.Stderr, "There are no fields of that type.")
+	} else if err == nil && len(res.Items) == 0 {
+		return &failure{code: ExitFailure, msg: t.jid.String(), err: errors.New("the thing has no such fields"), hint: "without --field it shows those that there are"}
+	}
 	return err
 }
 
@@ -145,7 +151,6 @@ func (e *Env) printReadout(full string, res sensors.Result, complete, asJSON boo
 	}
 	t := readoutTable(res, e.color())
 	if len(res.Items) == 0 {
-		fmt.Fprintln(e.Stderr, "The thing has no such fields.")
 		return writeFailures(e.Stdout, res.Faults)
 	}
 	if _, err := t.WriteTo(e.Stdout); err != nil {

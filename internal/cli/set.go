@@ -339,6 +339,9 @@ func (c *conn) setRefusal(o *order, refused *control.SetError) error {
 		text += "; nothing was set"
 	}
 	f.err = errors.New(text)
+	if refused.Refusal.Condition == xmpp.ItemNotFound {
+		f.hint = "postern read shows the nodes there are, postern form what can be set on one"
+	}
 	return f
 }
 
