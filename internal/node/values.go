@@ -24,7 +24,7 @@ type Range struct {
 func ParseRange(s string) (r Range, err error) {
 	low, high, ok := strings.Cut(s, "..")
 	if !ok || low == "" && high == "" {
-		return r, fmt.Errorf("%q is no range like 15..25, ..25 or 15..", s)
+		return r, fmt.Errorf("%q is no range; write 15.., ..25 or 15..25", s)
 	}
 	if r.HasMin = low != ""; r.HasMin {
 		if r.Min, err = drivers.ParseNumber(low); err != nil {
