@@ -175,23 +175,28 @@ func (a *Access) serves(bare string) bool {
 
 // CanRead implements node.Access.
 func (a *Access) CanRead(ctx context.Context, r node.Request) (node.Decision, error) {
-	var local func(context.Context, node.Request) (node.Decision, error)
-	if a.cfg.Local != nil {
-		local = a.cfg.Local.CanRead
-	}
-	return a.decide(ctx, r, false, local)
+	return a.decide(ctx, r, false)
 }
 
 // CanControl implements node.Access.
 func (a *Access) CanControl(ctx context.Context, r node.Request) (node.Decision, error) {
-	var local func(context.Context, node.Request) (node.Decision, error)
-	if a.cfg.Local != nil {
-		local = a.cfg.Local.CanControl
-	}
-	return a.decide(ctx, r, true, local)
+	return a.decide(ctx, r, true)
 }
 
-func (a *Access) decide(ctx context.Context, r node.Request, control bool, local func(context.Context, node.Request) (node.Decision, error)) (d node.Decision, err error) {
+// local is what is granted beside the servers.
+func (a *Access) local(ctx context.Context, r node.Request, control bool) (node.Decision, error) {
+	switch {
+	case a.cfg.Local == nil:
+		return node.Decision{}, nil
+	case control:
+		return a.cfg.Local.CanControl(ctx, r)
+	}
+	return a.cfg.Local.CanRead(ctx, r)
+}
+
+// decide asks, in this order, whose the thing is, what is granted here, and the
+// servers, until all of the request is allowed.
+func (a *Access) decide(ctx context.Context, r node.Request, control bool) (d node.Decision, err error) {
 	if r.Bare == "" {
 		return d, nil // a stanza without a sender comes from our own server
 	}
@@ -199,15 +204,13 @@ func (a *Access) decide(ctx context.Context, r node.Request, control bool, local
 	if all {
 		return d, nil
 	}
-	if local != nil {
-		l, err := local(ctx, r)
-		if err != nil {
-			return d, err
-		}
-		d.Scopes = append(d.Scopes, l.Scopes...)
-		if l.Grants(r) {
-			return d, nil
-		}
+	l, err := a.local(ctx, r, control)
+	if err != nil {
+		return d, err
+	}
+	d.Scopes = append(d.Scopes, l.Scopes...)
+	if l.Grants(r) {
+		return d, nil
 	}
 	scopes, err := a.askAll(ctx, r, control)
 	d.Scopes = append(d.Scopes, scopes...)

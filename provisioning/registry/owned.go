@@ -153,10 +153,7 @@ func (s *Server) ownFriends(owner string, p provisioning.Page) (o provisioning.O
 
 // asksOf reports whether a question is somebody's to answer.
 func (s *Server) asksOf(q Question, who string) bool {
-	owner := s.owner(q.Device, provisioning.Ref{})
-	if owner == "" && len(q.Nodes) > 0 {
-		owner = s.owner(q.Device, q.Nodes[0])
-	}
+	owner := s.Owner(q.Device, q.Nodes)
 	return owner != "" && owner == who
 }
 
