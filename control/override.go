@@ -259,19 +259,33 @@ func (s *Service) noteOverride(o Output, v Override, begun bool) {
 func (s *Service) showOverride(st *state, o Output) {
 	n := st.tree.Node(o.Node)
 	name := OverrideField(o.Parameter)
-	if n == nil || n.Field(name) == nil {
+	if n == nil {
 		return
 	}
 	now := s.cfg.Now()
 	s.safety.Lock()
-	text := NotOverridden
+	text, flag := NotOverridden, live.Quality(0)
 	if t := s.overrides.of(o); t != nil {
+		// What is read is right, but nobody afar has a say in it: warning, which
+		// does not rank a value (0323-D24).
+		flag = live.Warning
 		text = t.text(now)
 		if t.why != "" {
 			text += "; " + t.why
 		}
 	}
 	s.safety.Unlock()
+	if p := n.Parameter(o.Parameter); p != nil {
+		s.cfg.Live.Mark(o.Node, p.Name, flag)
+		for i := range n.Fields {
+			if f := &n.Fields[i]; f.Measured() && f.SourceChannel() == p.TargetChannel() {
+				s.cfg.Live.Mark(o.Node, f.Name, flag)
+			}
+		}
+	}
+	if n.Field(name) == nil {
+		return
+	}
 	s.cfg.Live.Put(o.Node, name, live.Reading{Value: drivers.String(text), Time: now, Quality: live.AutomaticReadout | s.clockFlag()})
 }
 

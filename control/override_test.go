@@ -147,6 +147,32 @@ func TestTechnicianHoldsAnOutput(t *testing.T) {
 	})
 }
 
+// What an overridden output reads is flagged, and not any more when it is given
+// back.
+func TestOverriddenOutputsAreFlagged(t *testing.T) {
+	ruled(t, map[Output]Rules{out("r1"): {}}, func(r *rig) {
+		quality := func() live.Quality { rd, _ := r.live.Get(node.Ref{ID: "r1"}, "on"); return rd.Quality }
+		if err := r.svc.Override(out("r1"), Override{Who: "technician", Value: drivers.Bool(true)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(tick)
+		synctest.Wait()
+		if q := quality(); q != live.AutomaticReadout|live.Warning || !q.Usable() {
+			t.Error(q)
+		}
+		r.reading("r1", true) // a later poll
+		if q := quality(); q&live.Warning == 0 {
+			t.Error(q)
+		}
+		r.svc.Release(out("r1"), "technician")
+		time.Sleep(tick)
+		synctest.Wait()
+		if q := quality(); q != live.AutomaticReadout {
+			t.Error(q)
+		}
+	})
+}
+
 // A command that was allowed before the output was taken over does not go on
 // with it, and a technician does not wait for the record.
 func TestOverrideStopsCommandsUnderWay(t *testing.T) {

@@ -44,6 +44,7 @@ type Change struct {
 type Store struct {
 	mu    sync.RWMutex
 	nodes map[node.Ref]map[string]Reading
+	marks map[mark]Quality
 
 	// observing serialises Put with the calls of observers, so that each
 	// observer sees the changes in order.
@@ -51,10 +52,18 @@ type Store struct {
 	observers []*observer
 }
 
+// mark names a reading with flags of its own.
+type mark struct {
+	ref  node.Ref
+	name string
+}
+
 type observer struct{ f func(Change) }
 
 // New returns an empty Store.
-func New() *Store { return &Store{nodes: make(map[node.Ref]map[string]Reading)} }
+func New() *Store {
+	return &Store{nodes: make(map[node.Ref]map[string]Reading), marks: make(map[mark]Quality)}
+}
 
 // Get returns the latest reading; ok is false while there was none.
 func (s *Store) Get(r node.Ref, name string) (rd Reading, ok bool) {
@@ -84,6 +93,7 @@ func (s *Store) Put(r node.Ref, name string, rd Reading) {
 		s.mu.Unlock()
 		return
 	}
+	rd.Quality |= s.marks[mark{r, name}]
 	if rd.MaxAge == SameAge {
 		rd.MaxAge = old.MaxAge
 	}
@@ -91,6 +101,25 @@ func (s *Store) Put(r node.Ref, name string, rd Reading) {
 	s.mu.Unlock()
 	for _, o := range s.observers {
 		o.f(Change{Ref: r, Name: name, Old: old, New: rd})
+	}
+}
+
+// Mark adds flags to a reading, and to all that follow, until it is called
+// anew; 0 takes them away. Observers see the change.
+func (s *Store) Mark(r node.Ref, name string, q Quality) {
+	k := mark{r, name}
+	s.mu.Lock()
+	was := s.marks[k]
+	if q == 0 {
+		delete(s.marks, k)
+	} else {
+		s.marks[k] = q
+	}
+	rd, ok := s.nodes[r][name]
+	s.mu.Unlock()
+	if ok && was != q {
+		rd.Quality &^= was
+		s.Put(r, name, rd)
 	}
 }
 
