@@ -59,10 +59,19 @@ type Server struct {
 	TLS        string `yaml:"tls" default:"auto" oneof:"auto|starttls|direct" doc:"how TLS is started; auto does what DNS says, else STARTTLS"`
 	AllowPlain bool   `yaml:"allow_plain" default:"false" doc:"send the password itself (SASL PLAIN, inside TLS) to a server that offers nothing better"`
 	EXI        string `yaml:"exi" default:"auto" oneof:"auto|port|off" doc:"compress the stream by EXI (XEP-0322) where the server offers it; port first tries a dedicated EXI port"`
+	EXIKeep    string `yaml:"exi_keep" default:"nothing" oneof:"nothing|tables|window" doc:"what EXI keeps from stanza to stanza on the ordinary port, where the server agrees: tables of strings (half the octets), or a DEFLATE window too (a third); their size then tells a listener whether texts are alike, see docs/exi.md"`
 	EXIPort    string `yaml:"exi_port,omitempty" format:"host:port" doc:"the dedicated EXI port, for exi: port, instead of what DNS says" example:"xmpp.site.example:15222"`
 	Local      bool   `yaml:"local" default:"true" doc:"when DNS does not know the domain, look for its server in the local network: what DHCP told, then DNS-SD"`
 	DHCPFile   string `yaml:"dhcp_file,omitempty" doc:"file in which a DHCP client keeps the options that it got, for the server's name in option 224; the leases of systemd-networkd when left out" example:"/run/dhcp-options"`
 	Resume     bool   `yaml:"resume" default:"true" doc:"continue the session after a short break of the connection (XEP-0198)"`
+}
+
+// Validate reports what the tags cannot express.
+func (s Server) Validate() error {
+	if s.EXIKeep != "nothing" && s.EXIKeep != "" && s.EXI != "auto" {
+		return keyError{"exi_keep", "it is about EXI on the ordinary port", "leave it out, or set exi: auto"}
+	}
+	return nil
 }
 
 // Access says who may do what. Owners may do everything.

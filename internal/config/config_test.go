@@ -393,3 +393,25 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestClaimWindowNeedsAButton(t *testing.T) {
+	_, ps := Parse("f", []byte(head+"board: {claim_window: 5m}\n"), testKinds())
+	if len(ps) != 1 || !strings.Contains(ps[0].What, "nothing can open the window") {
+		t.Errorf("%v", ps)
+	}
+}
+
+func TestWhatEXIKeeps(t *testing.T) {
+	for text, says := range map[string]string{
+		"exi_keep: window":             "",
+		"exi: port, exi_keep: nothing": "",
+		"exi: port, exi_keep: tables":  "ordinary port",
+		"exi: off, exi_keep: window":   "ordinary port",
+		"exi_keep: all":                "is not one of the values",
+	} {
+		_, ps := Parse("f", []byte(head+"server: {"+text+"}\n"), testKinds())
+		if says == "" && ps != nil || says != "" && (len(ps) != 1 || !strings.Contains(ps[0].What, says)) {
+			t.Errorf("%s: %v, want %q", text, ps, says)
+		}
+	}
+}

@@ -119,10 +119,12 @@ func (l *loader) config(root *node) {
 		}
 	}
 	l.structs(rest, "", "", reflect.ValueOf(l.cfg).Elem(), reflect.ValueOf(&sections{}).Elem())
-	acc := root.get("account")
-	flawed := slices.ContainsFunc(l.list, func(p Problem) bool { return strings.HasPrefix(p.Key, "account") })
-	if acc != nil && acc.shape == mapping && !flawed {
-		l.validate(acc, "account", l.cfg.Account)
+	for name, section := range map[string]any{"account": l.cfg.Account, "server": l.cfg.Server, "board": l.cfg.Board} {
+		n := root.get(name)
+		flawed := slices.ContainsFunc(l.list, func(p Problem) bool { return strings.HasPrefix(p.Key, name) })
+		if n != nil && n.shape == mapping && !flawed {
+			l.validate(n, name, section)
+		}
 	}
 	l.buses(buses)
 	l.nodeList(nodes)

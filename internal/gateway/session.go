@@ -98,6 +98,12 @@ func (g *Gateway) newSession(mux *xmpp.Mux) (*xmpp.Session, error) {
 	if mode := g.cfg.Server.EXI; mode == "auto" || mode == "port" {
 		log := g.log.With("part", "exi")
 		g.exi = &compress.Client{Known: existate.New(g.db, "exi", log), Server: c.JID.Domainpart(), Logger: log}
+		switch g.cfg.Server.EXIKeep {
+		case "tables":
+			g.exi.Want = compress.Params{SessionWide: true}
+		case "window":
+			g.exi.Want = compress.Params{SessionWide: true, Window: true, Alignment: exi.ByteAligned}
+		}
 		c.Compress = g.exi.Negotiate
 		if mode == "port" {
 			c.Transport = &compress.PortTransport{Base: c.Transport, Client: g.exi, Addr: g.cfg.Server.EXIPort}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ type front struct {
 	log       *logBuffer
 }
 
-func startFront(t *testing.T, s *peertest.Server) *front {
+func startFront(t *testing.T, s *peertest.Server, more ...string) *front {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key, err := s.CA.Issue(peertest.Leaf{Names: []string{s.Domain}})
@@ -48,6 +49,7 @@ func startFront(t *testing.T, s *peertest.Server) *front {
 	if s.Name != "ejabberd" { // whose link may be plain on loopback
 		f.args = append(f.args, "--link", "starttls", "--ca", s.CAFile)
 	}
+	f.args = append(f.args, more...)
 	f.start()
 	t.Cleanup(func() {
 		f.stop()
@@ -104,14 +106,22 @@ func (g *gateway) online(connects uint64) local.Connection {
 }
 
 // A client that knows XML alone reads and switches a gateway that speaks EXI
-// through the terminator, on either port, before and after a cut cable and
-// restarts of both ends.
+// through the terminator, on either port and with all that can be kept from
+// stanza to stanza, before and after a cut cable and restarts of both ends.
 func TestEXIThroughTheTerminator(t *testing.T) {
 	t.Parallel()
-	for _, port := range []string{"auto", "port"} {
+	for _, v := range []struct {
+		port, keep string
+		options    []string // that status shows besides
+	}{
+		{port: "auto"}, {port: "port"},
+		{port: "auto", keep: "tables", options: []string{"sessionWideBuffers"}},
+		{port: "auto", keep: "window", options: []string{"sessionWideBuffers", "window"}},
+	} {
+		port := v.port
 		peertest.EachWith(t, peertest.Options{PlainAllowed: true}, func(t *testing.T, s *peertest.Server) {
 			s.Befriend("gateway", "owner")
-			f := startFront(t, s)
+			f := startFront(t, s, "--shared-tables")
 			o := gatewayOptions{server: "  tls: starttls\n  exi: " + port + "\n"}
 			proxy := peertest.NewProxy(t, f.addr)
 			o.addr = proxy.Addr
@@ -119,10 +129,18 @@ func TestEXIThroughTheTerminator(t *testing.T) {
 				proxy = peertest.NewProxy(t, f.exi)
 				o.server += fmt.Sprintf("  exi_port: %q\n", proxy.Addr)
 			}
+			if v.keep != "" {
+				o.server += "  exi_keep: " + v.keep + "\n"
+			}
 			g := startGateway(t, s, o)
 			c := g.online(0)
 			if c.Encoding != "exi" || c.EXI == nil || c.EXI.Dedicated != (port == "port") {
 				t.Fatalf("exi: %s: %+v, %+v", port, c, c.EXI)
+			}
+			for _, want := range v.options {
+				if !slices.Contains(c.EXI.Options, want) {
+					t.Errorf("exi_keep: %s: options %v", v.keep, c.EXI.Options)
+				}
 			}
 			p := startPeer(t, s, "owner")
 			gw := p.waitOnline(s.JID("gateway"))
