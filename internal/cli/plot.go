@@ -15,15 +15,15 @@ import (
 	"postern/sensors"
 )
 
-const plotHelp = `Usage: postern plot JID [flags]
+const plotHelp = `Usage: postern plot JID [NODE…] [flags]
 
 Draws what fields of a thing were, one picture for each field: numbers as
 lines, booleans as steps between 0 and 1. Where a value is missing the line
 ends.
 
-  postern plot gateway@site.example --node climate --field temperature
+  postern plot gateway@site.example climate --field temperature
   postern plot gateway@site.example --from 7d --type historicalHour
-  postern plot gateway@site.example --node climate --csv climate.csv
+  postern plot gateway@site.example climate --csv climate.csv
 
   --from T, --to T   the time to show, as in postern read (the last 24 h)
   --node, --source, --field, --type    as in postern read

@@ -9,15 +9,15 @@ import (
 	"postern/sensors"
 )
 
-const readHelp = `Usage: postern read JID [flags]
+const readHelp = `Usage: postern read JID [NODE…] [flags]
 
 Reads fields of a thing and prints them with unit and quality.
 
   postern read gateway@site.example
-  postern read gateway@site.example --node boiler --field temperature --json
+  postern read gateway@site.example boiler --field temperature --json
   postern read gateway@site.example --field temperature --from 24h
 
-  --node N           only this node and those below it; several times for several
+  --node N           only this node and those below it, as NODE behind the address
   --source S         the data source of the nodes, where it is needed
   --field F          only fields of this name; several times for several
   --type T           momentary (default), peak, status, computed, identity,
@@ -78,7 +78,7 @@ func refs(ids []string, source string) []node.Ref {
 	return all
 }
 
-// readArgs parses what read and watch have in common. It does not look at the
+// readArgs parses what read, watch and plot have in common. It does not look at the
 // account yet, so that all faults of usage are told first.
 func (e *Env) readArgs(fs *flagSet, opt *common, sel *selection, args []string) (target, error) {
 	var t target
@@ -88,9 +88,10 @@ func (e *Env) readArgs(fs *flagSet, opt *common, sel *selection, args []string) 
 	switch {
 	case err != nil:
 		return t, err
-	case len(rest) != 1:
-		return t, usagef("give the address of one thing, like gateway@site.example")
+	case len(rest) == 0:
+		return t, usagef("give the address of a thing, like gateway@site.example")
 	}
+	sel.nodes = append(sel.nodes, rest[1:]...)
 	if err := opt.check(); err != nil {
 		return t, err
 	}

@@ -15,7 +15,7 @@ import (
 	"postern/xmpp"
 )
 
-const watchHelp = `Usage: postern watch JID [flags]
+const watchHelp = `Usage: postern watch JID [NODE…] [flags]
 
 Shows the fields of a thing as they change, until Ctrl-C. On a terminal it
 keeps a table up to date; elsewhere it prints a line for each value that
