@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"postern/drivers"
@@ -53,7 +52,7 @@ func (s *Service) choose(ctx context.Context, j *job, r *request, bare string) *
 	}
 	switch {
 	case len(unknown) > 0: // also one of several: nothing is done then (R11)
-		return xmpp.NewError(xmpp.ItemNotFound, fmt.Sprintf("there is no node %s", unknown[0]))
+		return refusef(xmpp.ItemNotFound, "there is no node %s", unknown[0])
 	case len(r.wants) == 0 && asked && !r.form:
 		return xmpp.NewError(xmpp.BadRequest, "there is nothing to set but a code")
 	case len(r.wants) == 0:
@@ -139,7 +138,7 @@ func missing(nodes []*node.Node, wants []want) (faults paramErrors) {
 	for _, w := range wants {
 		for _, n := range nodes {
 			if n.Parameter(w.name) == nil && !faults.has(w.name) {
-				faults = append(faults, paramFault{w.name, "is no parameter of " + n.Title()})
+				faults = append(faults, paramFault{w.name, node.Phrasef("is no parameter of %s", n.Title())})
 			}
 		}
 	}
@@ -166,12 +165,12 @@ func (s *Service) check(j *job, d node.Decision, nodes []*node.Node, wants []wan
 			v, err := w.value(p, s.cfg.Location)
 			if err != nil {
 				if !faults.has(w.name) {
-					faults = append(faults, paramFault{w.name, err.Error()})
+					faults = append(faults, paramFault{w.name, node.PhraseOf(err)})
 				}
 				continue
 			}
 			if may := d.Values(n.Ref, w.name); !may.Contains(v) && !denied.has(w.name) {
-				denied = append(denied, paramFault{w.name, "may be set by you to " + may.String() + " only"})
+				denied = append(denied, paramFault{w.name, node.Phrasef("may be set by you to %s only", node.Verbatim(may.String()))})
 			}
 			if at == 0 {
 				j.cmd.Assignments = append(j.cmd.Assignments, Assignment{w.name, v})

@@ -129,7 +129,7 @@ func (s *Service) confirmed(j *job, bare string) *xmpp.Error {
 		if q.wrong++; q.wrong >= confirmTries {
 			delete(c.open, sig)
 		}
-		return refuse(xmpp.BadRequest, paramErrors{{confirmName, "is not the code that was given"}})
+		return refuse(xmpp.BadRequest, paramErrors{{confirmName, node.Verbatim("is not the code that was given")}})
 	}
 	delete(c.open, sig) // good for once
 	if q.by != bare {
@@ -155,18 +155,17 @@ func (c *confirmations) ask(sig string, j *job, bare string, other bool, now tim
 	}
 	q := &question{code: fmt.Sprintf("%06d", n), by: bare, until: now.Add(confirmLife), outputs: j.outputs()}
 	c.open[sig] = q
-	who := "Send"
+	text := node.Phrasef("Send the same again within %d s with the string parameter %s = %s", seconds(confirmLife), confirmName, q.code)
 	if other {
-		who = "Have somebody else send"
+		text = node.Phrasef("Have somebody else send the same again within %d s with the string parameter %s = %s", seconds(confirmLife), confirmName, q.code)
 	}
-	text := fmt.Sprintf("%s the same again within %d s with the string parameter %s = %s", who, int(confirmLife/time.Second), confirmName, q.code)
-	return &xmpp.Error{Condition: xmpp.Conflict, Type: xmpp.Wait, Text: text, App: paramErrors{{confirmName, q.code}}}
+	return newRefusal(xmpp.Conflict, text, paramErrors{{confirmName, node.Verbatim(q.code)}}).WithType(xmpp.Wait)
 }
 
 // confirmField is the field for the code on forms of nodes that may ask.
 func confirmField(page string) formField {
 	return formField{page: page, param: node.Parameter{
-		Name: confirmName, Kind: drivers.KindString, Label: "Confirmation code",
+		Name: confirmName, Kind: drivers.KindString, Label: "Confirmation code", Labels: map[string]string{german: "Bestätigungscode"},
 		Doc: "Leave this out at first. The answer then names the code to confirm with.",
 	}}
 }

@@ -131,7 +131,7 @@ func (s *Service) turn(j *job, before []<-chan struct{}) *xmpp.Error {
 	}
 	for _, w := range j.writes {
 		if reason, ok := s.locked(w.node.Ref); ok {
-			return xmpp.NewError(xmpp.Conflict, w.node.Title()+" is locked: "+reason).WithType(xmpp.Wait)
+			return refusef(xmpp.Conflict, "%s is locked: %s", w.node.Title(), reason).WithType(xmpp.Wait)
 		}
 	}
 	for _, g := range s.cfg.Guards {
@@ -181,7 +181,7 @@ func (s *Service) act(j *job) error {
 		if err != nil {
 			s.cfg.Logger.Warn("an output could not be written", slog.String("node", w.node.Ref.String()),
 				slog.String("parameter", w.param.Name), slog.Any("err", err))
-			failed = refuse(xmpp.InternalServerError, paramErrors{{w.param.Name, "of " + w.node.Title() + ": " + err.Error()}}).WithType(xmpp.Wait)
+			failed = w.refuse(xmpp.InternalServerError, deviceSays(err))
 			break
 		}
 		j.result.Written++

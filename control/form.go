@@ -20,9 +20,7 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 	if fault != nil {
 		return nil, fault
 	}
-	if r.lang == "" {
-		r.lang = st.Lang
-	}
+	r.lang = langOf(st)
 	f, fault := s.formFor(ctx, r, st.From)
 	if fault != nil {
 		return nil, fault
@@ -51,7 +49,7 @@ func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form,
 	case fault != nil:
 		return nil, fault
 	case len(unknown) > 0:
-		return nil, xmpp.NewError(xmpp.ItemNotFound, "there is no node "+unknown[0].String())
+		return nil, refusef(xmpp.ItemNotFound, "there is no node %s", unknown[0])
 	case len(nodes) == 0: // R60, D11
 		return nil, xmpp.NewError(xmpp.BadRequest, "name the nodes: this gateway has several")
 	case len(nodes) > 1 && s.cfg.NoMerge: // R21
@@ -72,6 +70,9 @@ func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form,
 	for i := range f.fields { // texts only, never names or values (R34)
 		p := &f.fields[i].param
 		p.Label = p.LabelIn(r.lang)
+		if p.Name == confirmName {
+			p.Doc = saidIn(r.lang, node.Verbatim(p.Doc))
+		}
 	}
 	return f, nil
 }

@@ -21,11 +21,12 @@ func (s *Service) handleSet(ctx context.Context, st *xmpp.Stanza) (xmpp.Payload,
 	if len(j.writes) == 0 { // a form without control fields (R41), or given up (D23)
 		return response(j.result), nil
 	}
-	out := st.Reply(xmpp.Result, nil) // the stanza is gone when the job ends
+	// The stanza is gone when the job ends.
+	question, lang := xmpp.Stanza{Kind: st.Kind, ID: st.ID, From: st.From}, langOf(st)
 	answer := func(p xmpp.Payload, err error) {
-		out.Payload = p
+		out := question.Reply(xmpp.Result, p)
 		if err != nil {
-			out.Type, out.Payload = xmpp.TypeError, xmpp.AsError(err)
+			out = question.ErrorReply(inLanguage(lang, err))
 		}
 		if err := s.cfg.Sender.Send(context.WithoutCancel(j.ctx), out); err != nil {
 			s.cfg.Logger.Warn("the result of a command could not be sent", slog.String("to", j.cmd.From), slog.Any("err", err))

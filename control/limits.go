@@ -1,7 +1,6 @@
 package control
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -74,19 +73,18 @@ func (t *trial) write(w *write) *xmpp.Error {
 }
 
 func (r *rule) refuse(c xmpp.Condition, typ, format string, args ...any) *xmpp.Error {
-	return refuse(c, paramErrors{{r.out.Parameter, "of " + r.node.Title() + ": " + fmt.Sprintf(format, args...)}}).WithType(typ)
+	return refuseOf(r.node, r.out.Parameter, c, node.Phrasef(format, args...)).WithType(typ)
 }
 
 // times checks what depends on when the output was set before.
 func (r *rule) times(st *outState, v drivers.Value, now time.Time) *xmpp.Error {
 	on := active(r.param, v)
 	if st.known && on == st.activeSince.IsZero() {
-		least, what := r.MinOff, "off"
-		if !on {
-			least, what = r.MinOn, "on"
+		if left := r.MinOff - now.Sub(st.since); on && left > 0 {
+			return r.refuse(xmpp.Conflict, xmpp.Wait, "it has to stay off for %d s more", seconds(left))
 		}
-		if left := least - now.Sub(st.since); left > 0 {
-			return r.refuse(xmpp.Conflict, xmpp.Wait, "it has to stay %s for %d s more", what, seconds(left))
+		if left := r.MinOn - now.Sub(st.since); !on && left > 0 {
+			return r.refuse(xmpp.Conflict, xmpp.Wait, "it has to stay on for %d s more", seconds(left))
 		}
 	}
 	if st.known && same(st.value, v) {

@@ -84,7 +84,7 @@ func (s *Service) rulesOf(st *state, o *OutputStatus, n *node.Node, p *node.Para
 	}
 	o.Due = os.due
 	if t := s.overrides.of(o.Output); t != nil {
-		o.Override, o.OverrideWaits = t.text(now), t.why
+		o.Override, o.OverrideWaits = t.said(now).Text, t.why
 	}
 	r := st.rules[o.Output]
 	if r == nil {

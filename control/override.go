@@ -48,16 +48,16 @@ type taken struct {
 	why   string // it does not have its value yet, because
 }
 
-// text says who holds the output and until when, for whoever is refused.
-func (t *taken) text(now time.Time) string {
+// said says who holds the output and until when, for whoever is refused.
+func (t *taken) said(now time.Time) *node.Phrase {
 	s := t.Who
 	if t.Reason != "" {
 		s += " (" + t.Reason + ")"
 	}
 	if t.Until.IsZero() {
-		return s + ", until that is released"
+		return node.Phrasef("%s, until that is released", s)
 	}
-	return fmt.Sprintf("%s, until %s (%d min more)", s, t.Until.Format("15:04"), int((t.Until.Sub(now)+time.Minute-1)/time.Minute))
+	return node.Phrasef("%s, until %s (%d min more)", s, t.Until.Format("15:04"), int((t.Until.Sub(now)+time.Minute-1)/time.Minute))
 }
 
 // OverrideField is the name of the status field that shows whether a parameter
@@ -218,17 +218,14 @@ func (r *rule) swName() string {
 // has to be made safe first. s.safety is held.
 func (s *Service) held(st *state, w *write, now time.Time) *xmpp.Error {
 	o := Output{w.node.Ref, w.param.Name}
-	refusal := func(text string) *xmpp.Error {
-		return refuse(xmpp.Conflict, paramErrors{{w.param.Name, "of " + w.node.Title() + ": " + text}}).WithType(xmpp.Wait)
-	}
 	if t := s.overrides.of(o); t != nil {
-		return refusal("it is held at the machine by " + t.text(now))
+		return w.refuse(xmpp.Conflict, node.Phrasef("it is held at the machine by %s", t.said(now)))
 	}
 	if r := st.rules[o]; r != nil && r.sw != nil && !s.overrides.seen[o] && active(w.param, w.value) {
-		return refusal("it is not known yet whether " + r.swName() + " holds it")
+		return w.refuse(xmpp.Conflict, node.Phrasef("it is not known yet whether %s holds it", r.swName()))
 	}
 	if due := s.stateOf(o).due; due != "" && active(w.param, w.value) {
-		return refusal("it has to be made safe first (" + due + "), which its device has not done yet")
+		return w.refuse(xmpp.Conflict, node.Phrasef("it has to be made safe first (%s), which its device has not done yet", node.Verbatim(due)))
 	}
 	return nil
 }
@@ -269,7 +266,7 @@ func (s *Service) showOverride(st *state, o Output) {
 		// What is read is right, but nobody afar has a say in it: warning, which
 		// does not rank a value (0323-D24).
 		flag = live.Warning
-		text = t.text(now)
+		text = t.said(now).Text
 		if t.why != "" {
 			text += "; " + t.why
 		}

@@ -1,8 +1,6 @@
 package control
 
 import (
-	"fmt"
-
 	"postern/drivers"
 	"postern/exi"
 	"postern/internal/node"
@@ -18,7 +16,7 @@ type request struct {
 	// hidden are the values of the form's hidden fields: one of them may name
 	// its session, whatever the field is called (D15).
 	hidden []string
-	lang   string // xml:lang of the request; empty for none
+	lang   string // xml:lang of texts; empty for none
 
 	serviceToken, deviceToken, userToken string
 }
@@ -55,8 +53,6 @@ func parseRequest(c exi.Cursor, names int) (*request, *xmpp.Error) {
 			p.r.deviceToken = v.String()
 		case attrUserToken:
 			p.r.userToken = v.String()
-		case attrLang: // beside the iq, as the printed examples have it (D1)
-			p.r.lang = v.String()
 		}
 	}
 	set := c.Name() == nameSet
@@ -81,7 +77,7 @@ func parseRequest(c exi.Cursor, names int) (*request, *xmpp.Error) {
 
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = xmpp.NewError(xmpp.BadRequest, fmt.Sprintf(format, args...))
+		p.err = refusef(xmpp.BadRequest, format, args...)
 	}
 }
 
@@ -122,10 +118,10 @@ func (p *parser) typed(c exi.Cursor, kind drivers.Kind) {
 	p.r.wants = append(p.r.wants, want{name: name.String(), kind: kind, text: v.String()})
 }
 
-// blame adds a paramError to the first fault.
+// blame adds a paramError to the first fault, if that has none.
 func (p *parser) blame(name, text string) {
-	if p.err != nil && p.err.App == nil {
-		p.err.App = paramErrors{{name, text}}
+	if r, ok := p.err.App.(*refusal); ok && r.params == nil {
+		r.params = paramErrors{{name, node.Verbatim(text)}}
 	}
 }
 
@@ -192,31 +188,4 @@ func (p *parser) field(c exi.Cursor, seen map[string]bool) {
 		w.text, w.missing = v.Text().String(), false
 	}
 	p.r.wants = append(p.r.wants, w)
-}
-
-// paramFault is what is wrong with one parameter.
-type paramFault struct{ name, text string }
-
-// paramErrors are the paramError elements of a stanza error (XEP-0325 §3).
-type paramErrors []paramFault
-
-// AppendEvents writes the elements.
-func (p paramErrors) AppendEvents(d *exi.Doc) {
-	for _, f := range p {
-		d.Start(nameParamError)
-		d.Attr(attrVar, exi.Str(f.name))
-		if f.text != "" {
-			d.Text(exi.Str(f.text))
-		}
-		d.End()
-	}
-}
-
-// refuse returns the error for faulty parameters.
-func refuse(c xmpp.Condition, faults paramErrors) *xmpp.Error {
-	text := faults[0].name + " " + faults[0].text
-	if len(faults) > 1 {
-		text = fmt.Sprintf("%s, and %d more", text, len(faults)-1)
-	}
-	return &xmpp.Error{Condition: c, Text: text, App: faults}
 }

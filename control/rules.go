@@ -74,7 +74,7 @@ type rule struct {
 	param  *node.Parameter
 	conds  []*formula.Formula
 	sw     *formula.Formula // of the override; nil for none
-	reason []string
+	reason []*node.Phrase
 }
 
 // compileRules checks rules against the tree they are for.
@@ -122,9 +122,9 @@ func compileRule(tree *node.Tree, o Output, r Rules) (*rule, error) {
 		if err != nil {
 			return nil, err
 		}
-		reason := il.Reason
-		if reason == "" {
-			reason = "this must hold: " + il.Condition
+		reason := node.Verbatim(il.Reason)
+		if il.Reason == "" {
+			reason = node.Phrasef("this must hold: %s", il.Condition)
 		}
 		c.conds, c.reason = append(c.conds, cond), append(c.reason, reason)
 	}

@@ -90,10 +90,10 @@ func New(cfg Config) (*Service, error) {
 
 // Register adds the service's handlers to m.
 func (s *Service) Register(m *xmpp.Mux) {
-	m.HandleFunc(xmpp.IQ, xmpp.Set, nameSet, s.handleSet)
-	m.HandleFunc(xmpp.IQ, xmpp.Get, nameGetForm, s.handleGetForm)
-	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynSubmit, s.handlePostBack)
-	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynCancel, s.handleFormCancel)
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameSet, translated(s.handleSet))
+	m.HandleFunc(xmpp.IQ, xmpp.Get, nameGetForm, translated(s.handleGetForm))
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynSubmit, translated(s.handlePostBack))
+	m.HandleFunc(xmpp.IQ, xmpp.Set, nameDynCancel, translated(s.handleFormCancel))
 	m.HandleFunc(xmpp.Message, xmpp.TypeError, nameUpdated, s.handleUpdateBounce)
 	// Not error and not groupchat (D36): a bounce echoes a command, and a room
 	// repeats it.

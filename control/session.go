@@ -220,13 +220,17 @@ func (s *Service) handlePostBack(ctx context.Context, st *xmpp.Stanza) (xmpp.Pay
 		return nil, fault
 	}
 	f.session = fs.id
+	lang := langOf(st)
+	if lang == "" {
+		lang = fs.request.lang
+	}
 	for i := range f.fields {
 		ff := &f.fields[i]
 		for j := range r.wants {
 			if w := &r.wants[j]; w.name == ff.param.Name {
 				ff.posted, ff.value, ff.known = true, w.text, true
 				if _, err := w.value(&ff.param, s.cfg.Location); err != nil {
-					ff.fault = err.Error()
+					ff.fault = saidIn(lang, node.PhraseOf(err))
 				}
 			}
 		}

@@ -2,7 +2,6 @@ package control
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func (w *want) value(p *node.Parameter, loc *time.Location) (drivers.Value, erro
 		w = &want{name: w.name, kind: w.kind}
 	}
 	if w.kind != drivers.KindNone && !widens(w.kind, p.Kind) {
-		return drivers.Value{}, fmt.Errorf("is of type %s, not %s", typeName(p.Kind), typeName(w.kind))
+		return drivers.Value{}, node.Phrasef("is of type %s, not %s", typeName(p.Kind), typeName(w.kind))
 	}
 	v, err := parseText(p.Kind, w.text, loc)
 	if err != nil {
@@ -74,39 +73,39 @@ func parseText(k drivers.Kind, s string, loc *time.Location) (drivers.Value, err
 	switch k {
 	case drivers.KindBool:
 		b, ok := v.Bool()
-		return drivers.Bool(b), lexical(ok, "true or false")
+		return drivers.Bool(b), lexical(ok, "must be true or false")
 	case drivers.KindInt:
 		i, ok := v.Int()
-		return drivers.Int(int32(i)), lexical(ok && i >= math.MinInt32 && i <= math.MaxInt32, "a whole number of 32 bits")
+		return drivers.Int(int32(i)), lexical(ok && i >= math.MinInt32 && i <= math.MaxInt32, "must be a whole number of 32 bits")
 	case drivers.KindLong:
 		i, ok := v.Int()
-		return drivers.Long(i), lexical(ok, "a whole number of 64 bits")
+		return drivers.Long(i), lexical(ok, "must be a whole number of 64 bits")
 	case drivers.KindNumber:
 		// INF and NaN are no numbers one can set (D21).
 		m, e, ok := v.Dec()
-		return drivers.Decimal(drivers.Num(m, e)), lexical(ok && e >= -18 && e <= 18, "a decimal number of at most 18 digits")
+		return drivers.Decimal(drivers.Num(m, e)), lexical(ok && e >= -18 && e <= 18, "must be a decimal number of at most 18 digits")
 	case drivers.KindTime:
 		t, _, ok := v.Time(loc)
-		return drivers.Time(t), lexical(ok, "a date and time")
+		return drivers.Time(t), lexical(ok, "must be a date and time")
 	case drivers.KindDate:
 		_, ok := exi.ParseDate(s)
-		return drivers.Text(k, s), lexical(ok, "a date")
+		return drivers.Text(k, s), lexical(ok, "must be a date")
 	case drivers.KindClock:
 		_, ok := exi.ParseTime(s)
-		return drivers.Text(k, s), lexical(ok, "a time of day")
+		return drivers.Text(k, s), lexical(ok, "must be a time of day")
 	case drivers.KindDuration:
-		return drivers.Text(k, s), lexical(isDuration(s), "a duration such as PT30S")
+		return drivers.Text(k, s), lexical(isDuration(s), "must be a duration such as PT30S")
 	case drivers.KindColor:
 		return drivers.Text(k, s), nil // Parameter.Check looks at it
 	}
 	return drivers.Value{}, errors.New("cannot be set")
 }
 
-func lexical(ok bool, what string) error {
+func lexical(ok bool, fault string) error {
 	if ok {
 		return nil
 	}
-	return errors.New("must be " + what)
+	return errors.New(fault)
 }
 
 // isDuration reports whether s is an xs:duration.

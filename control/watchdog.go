@@ -194,7 +194,7 @@ func (s *Service) mustTrip(st *state, r *rule, state *outState, now time.Time) s
 	for i, c := range r.conds {
 		switch truth, because := c.Truth(func(rd formula.Reading) (drivers.Value, bool) { return s.reading(st, rd) }); {
 		case truth == formula.False:
-			return "interlock: " + r.reason[i]
+			return "interlock: " + r.reason[i].Text
 		case truth == formula.Unknown && blind == "":
 			blind = fmt.Sprintf("interlock: %s has not been known for %v", because, r.Blind)
 		}

@@ -236,5 +236,12 @@ func (st *Stanza) Reply(typ string, p Payload) Stanza {
 	return Stanza{Kind: st.Kind, Type: typ, ID: st.ID, To: st.From, Payload: p}
 }
 
-// ErrorReply returns the error stanza that answers st (RFC 6120 §8.3).
-func (st *Stanza) ErrorReply(err error) Stanza { return st.Reply(TypeError, AsError(err)) }
+// ErrorReply returns the error stanza that answers st (RFC 6120 §8.3). The
+// language of the error's text is also that of the stanza, for the texts of
+// application elements, which have no xml:lang of their own.
+func (st *Stanza) ErrorReply(err error) Stanza {
+	e := AsError(err)
+	out := st.Reply(TypeError, e)
+	out.Lang = e.Lang
+	return out
+}

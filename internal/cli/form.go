@@ -38,7 +38,8 @@ or without a terminal, the form is printed as one JSON document.
 
   --node N           a node; several times for one form over several
   --source S         the data source of the nodes, where it is needed
-  --lang L           the language of the texts, for example de
+  --lang L           the language of the texts, for example de; else that of
+                     LC_ALL, LC_MESSAGES or LANG
   --json             one JSON document instead of text
 ` + commonHelp
 
@@ -62,7 +63,7 @@ func (e *Env) formArgs(args []string) (o formOrder, err error) {
 	o.opt.add(fs)
 	fs.Var(&nodes, "node", "")
 	fs.StringVar(&source, "source", "", "")
-	fs.StringVar(&o.lang, "lang", "", "")
+	fs.StringVar(&o.lang, "lang", e.language(), "")
 	fs.BoolVar(&o.json, "json", false, "")
 	rest, err := fs.parse(e, args)
 	if err == nil {

@@ -30,6 +30,8 @@ The type of a parameter is taken from the thing's control form, which needs no
 right to read. PARAMETER:TYPE=VALUE says it: boolean, int, long, double,
 string, date, time, dateTime, duration, color.
 
+The thing is asked to answer in the language of LC_ALL, LC_MESSAGES or LANG.
+
   --node N           a node; several times for several, in place of NODE
   --source S         the data source of the nodes, where it is needed
   --json             one JSON document instead of text
@@ -46,11 +48,12 @@ type order struct {
 	nodes  []node.Ref
 	params []param
 	form   *control.Form // that the types were taken from; nil for none
+	lang   string        // of texts that come back
 	json   bool
 }
 
 func (o *order) request() control.SetRequest {
-	r := control.SetRequest{Nodes: o.nodes}
+	r := control.SetRequest{Nodes: o.nodes, Lang: o.lang}
 	for i := range o.params {
 		r.Assignments = append(r.Assignments, control.Assignment{Name: o.params[i].name, Value: o.params[i].value})
 	}
@@ -59,7 +62,7 @@ func (o *order) request() control.SetRequest {
 
 func (e *Env) setArgs(opt *common, args []string) (order, error) {
 	fs := newFlags("set", setHelp)
-	var o order
+	o := order{lang: e.language()}
 	var nodes list
 	var source string
 	opt.add(fs)
@@ -215,7 +218,7 @@ func (c *conn) kindsOf(ctx context.Context, full jid.JID, o *order, names []stri
 		defer cancel()
 	}
 	known := map[string]drivers.Kind{}
-	form, err := c.control.GetForm(ctx, full, o.nodes, "", control.Tokens{})
+	form, err := c.control.GetForm(ctx, full, o.nodes, o.lang, control.Tokens{})
 	if err == nil {
 		for i := range form.Fields {
 			if f := &form.Fields[i]; !f.Hidden {

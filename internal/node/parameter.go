@@ -51,10 +51,11 @@ func (p *Parameter) check() error {
 }
 
 // Check tells what is wrong with v as a value of p, in words for the person
-// who set it: kind, range, step, option, pattern, length. v must have p's kind.
+// who set it: kind, range, step, option, pattern, length; see PhraseOf. v must
+// have p's kind.
 func (p *Parameter) Check(v drivers.Value) error {
 	if v.Kind() != p.Kind {
-		return fmt.Errorf("is of type %s, not %s", p.Kind, v.Kind())
+		return Phrasef("is of type %s, not %s", p.Kind, v.Kind())
 	}
 	if n, ok := v.Number(); ok {
 		return p.checkNumber(n)
@@ -72,13 +73,13 @@ func (p *Parameter) Check(v drivers.Value) error {
 func (p *Parameter) checkNumber(n drivers.Number) error {
 	switch {
 	case p.HasMin && n.Cmp(p.Min) < 0 && p.HasMax, p.HasMax && n.Cmp(p.Max) > 0 && p.HasMin:
-		return fmt.Errorf("must be from %s to %s", p.Min, p.Max)
+		return Phrasef("must be from %s to %s", p.Min, p.Max)
 	case p.HasMin && n.Cmp(p.Min) < 0:
-		return fmt.Errorf("must be at least %s", p.Min)
+		return Phrasef("must be at least %s", p.Min)
 	case p.HasMax && n.Cmp(p.Max) > 0:
-		return fmt.Errorf("must be at most %s", p.Max)
+		return Phrasef("must be at most %s", p.Max)
 	case p.Step.Mant != 0 && !p.onGrid(n):
-		return fmt.Errorf("must be a multiple of %s counted from %s", p.Step, p.gridBase())
+		return Phrasef("must be a multiple of %s counted from %s", p.Step, p.gridBase())
 	}
 	return nil
 }
@@ -111,13 +112,13 @@ func (p *Parameter) checkText(s string) error {
 		limit = defaultMaxLen
 	}
 	if len(s) > limit {
-		return fmt.Errorf("is longer than %d octets", limit)
+		return Phrasef("is longer than %d octets", limit)
 	}
 	if len(p.Options) > 0 && !p.Open && !p.hasOption(s) {
-		return fmt.Errorf("must be one of %s", p.optionList())
+		return Phrasef("must be one of %s", p.optionList())
 	}
 	if p.re != nil && !p.re.MatchString(s) {
-		return fmt.Errorf("must match %s", p.Regex)
+		return Phrasef("must match %s", p.Regex)
 	}
 	return nil
 }
