@@ -15,6 +15,7 @@ import (
 // operator runs operator's commands in this process with an own home.
 type operator struct {
 	home string
+	lang string // LANG, for the commands of the binary
 	out  bytes.Buffer
 	err  bytes.Buffer
 }

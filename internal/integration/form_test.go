@@ -33,7 +33,7 @@ func Test0325R17R23_FormAtATerminal(t *testing.T) {
 		if code := cli.Login(t.Context(), o.env(), []string{s.JID("owner"), "--server", s.Addr, "--ca", s.CAFile, "--password-file", s.PasswordFile("owner")}); code != 0 {
 			t.Fatalf("login: %d %s", code, &o.err)
 		}
-		environment := append(os.Environ(), "XDG_CONFIG_HOME="+o.home)
+		environment := append(os.Environ(), "XDG_CONFIG_HOME="+o.home, "LC_ALL=C")
 		gw := s.JID("gateway")
 		run := func(code int, args ...string) string {
 			t.Helper()

@@ -227,7 +227,7 @@ func (o *operator) postern(t *testing.T, args ...string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+o.home, "POSTERN_ACCOUNT=")
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+o.home, "POSTERN_ACCOUNT=", "LC_ALL=", "LC_MESSAGES=", "LANG="+o.lang)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	begin := time.Now()

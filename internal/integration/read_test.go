@@ -10,6 +10,28 @@ import (
 	"postern/internal/peertest"
 )
 
+// The language of the environment goes to the gateway, and what it refuses
+// comes back in it, whatever the server does with xml:lang (0325-R33, R34).
+func TestOperatorIsRefusedInTheOwnLanguage(t *testing.T) {
+	t.Parallel()
+	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
+		startGateway(t, s, gatewayOptions{})
+		gw := s.JID("gateway")
+		o := newOperator(t).login(t, s, "owner")
+		for _, tc := range []struct{ lang, set, said string }{
+			{"de_AT.UTF-8", "state:int=1", "state ist vom Typ boolean, nicht int"},
+			{"de_DE", "speed:int=1", "speed ist kein Parameter von"},
+			{"fi_FI.UTF-8", "state:int=1", "state is of type boolean, not int"},
+			{"", "state:int=1", "state is of type boolean, not int"},
+		} {
+			o.lang = tc.lang
+			if r := o.postern(t, "set", gw, "pump", tc.set); r.code != cli.ExitFailure || !strings.Contains(r.err, tc.said) {
+				t.Errorf("%s: exit code %d: %s", tc.lang, r.code, r.err)
+			}
+		}
+	})
+}
+
 // document is the JSON of postern read.
 type document struct {
 	Version  int
