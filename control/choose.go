@@ -18,6 +18,9 @@ type write struct {
 	by    holder // who wants it; zero for a move into the safe state
 }
 
+// output is what is written.
+func (w *write) output() Output { return Output{w.node.Ref, w.param.Name} }
+
 // job is a checked command on its way to the outputs.
 type job struct {
 	state  *state

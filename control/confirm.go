@@ -47,7 +47,7 @@ type question struct {
 func (j *job) needsConfirm() (needed, other bool) {
 	for i := range j.writes {
 		w := &j.writes[i]
-		r := j.state.rules[Output{w.node.Ref, w.param.Name}]
+		r := j.state.rules[w.output()]
 		if r != nil && (r.Confirm || r.TwoPersons) && active(w.param, w.value) {
 			needed, other = true, other || r.TwoPersons
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/internal/live"
 	"postern/xmpp"
 )
 
@@ -80,7 +79,7 @@ func (j *job) lines() []string {
 	}
 	for _, w := range j.writes {
 		add("device " + w.node.Device)
-		if r := j.state.rules[Output{w.node.Ref, w.param.Name}]; r != nil && r.Group != "" {
+		if r := j.state.rules[w.output()]; r != nil && r.Group != "" {
 			add("group " + r.Group)
 		}
 	}
@@ -150,7 +149,7 @@ func (s *Service) turn(j *job, before []<-chan struct{}) *xmpp.Error {
 	}
 	for i := range j.writes {
 		w := &j.writes[i]
-		w.epoch = s.stateOf(Output{w.node.Ref, w.param.Name}).epoch
+		w.epoch = s.stateOf(w.output()).epoch
 	}
 	return nil
 }
@@ -160,7 +159,7 @@ func (s *Service) turn(j *job, before []<-chan struct{}) *xmpp.Error {
 func (s *Service) overtaken(j *job, w *write) bool {
 	s.safety.Lock()
 	defer s.safety.Unlock()
-	return s.epoch.Load() != j.epoch || s.stateOf(Output{w.node.Ref, w.param.Name}).epoch != w.epoch
+	return s.epoch.Load() != j.epoch || s.stateOf(w.output()).epoch != w.epoch
 }
 
 func errMadeSafe() *xmpp.Error {
@@ -231,7 +230,7 @@ func (s *Service) setSafe(j *job, w *write, why string) error {
 	safe.value, safe.by = w.param.Safe, holder{}
 	err := s.set(j, &safe)
 	if err != nil {
-		return s.notSafe(&safe, err, why, s.failures(Output{w.node.Ref, w.param.Name}))
+		return s.notSafe(&safe, err, why, s.failures(w.output()))
 	}
 	s.note(&safe, nil)
 	return nil
@@ -268,144 +267,4 @@ func (s *Service) set(j *job, w *write) error {
 	defer cancel()
 	defer context.AfterFunc(j.ctx, func() { time.AfterFunc(lastGrace, cancel) })()
 	return setter.Set(ctx, w.param.TargetChannel(), w.value)
-}
-
-// publish tells the rest of the gateway about the outputs: what reading them
-// back gives, else the value written as an estimate. attempted may hold one
-// write more than written: one that failed and left the output in a state
-// that only reading can tell. It reports whether everything written was read
-// back equal, and what is in another state than was written.
-func (s *Service) publish(ctx context.Context, st *state, written, attempted []write) (verified bool, other []write) {
-	verified = len(written) > 0
-	now := s.cfg.Now()
-	var names []string
-	for _, w := range attempted {
-		if !slices.Contains(names, w.node.Device) {
-			names = append(names, w.node.Device)
-		}
-	}
-	for _, name := range names {
-		samples, err := s.readBack(ctx, st, name)
-		if err == nil {
-			for _, n := range st.serves[name] {
-				s.cfg.Live.PutSamples(n, samples, s.clockFlag(), live.SameAge)
-			}
-		}
-		for i, w := range attempted {
-			if w.node.Device != name {
-				continue
-			}
-			got, ok := sampleOf(samples, w.param.TargetChannel())
-			if i >= len(written) {
-				if !ok {
-					s.unknown(w, now)
-				}
-				continue
-			}
-			// A later write to the same channel is the one that shows.
-			if slices.ContainsFunc(written[i+1:], func(o write) bool { return o.node == w.node && o.param == w.param }) {
-				continue
-			}
-			if !ok {
-				verified = false
-				s.estimate(w, now)
-				continue
-			}
-			s.output(w, live.Reading{Value: got.Value, Unit: got.Unit, Time: got.Time, Quality: live.AutomaticReadout | s.clockFlag()})
-			if !same(got.Value, w.value) {
-				verified = false
-				if contradicts(got.Value, w.value) {
-					other = append(other, w)
-				}
-				s.cfg.Logger.Warn("an output reads back another value than was written", slog.String("node", w.node.Ref.String()),
-					slog.String("parameter", w.param.Name), slog.String("written", w.value.String()), slog.String("read", got.Value.String()))
-			}
-		}
-	}
-	return verified, other
-}
-
-// contradicts reports whether an output reads back a state that was not
-// written. Numbers do not count: a device may round them.
-func contradicts(read, written drivers.Value) bool {
-	k := written.Kind()
-	return (k == drivers.KindBool || k == drivers.KindEnum) && !same(read, written)
-}
-
-func (s *Service) readBack(ctx context.Context, st *state, name string) ([]drivers.Sample, error) {
-	d, ok := st.devices[name]
-	if !ok || d.NoReadBack {
-		return nil, errors.New("no reading back")
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.timeout())
-	defer cancel()
-	return d.Device.Read(ctx, nil)
-}
-
-func sampleOf(samples []drivers.Sample, channel string) (drivers.Sample, bool) {
-	for _, sm := range samples {
-		if sm.Channel == channel {
-			return sm, sm.Err == nil && sm.Value.Kind() != drivers.KindNone
-		}
-	}
-	return drivers.Sample{}, false
-}
-
-// estimate publishes a written value that cannot be read back.
-func (s *Service) estimate(w write, now time.Time) {
-	rd := live.Reading{Value: w.value, Time: now, Quality: live.AutomaticEstimate | s.clockFlag()}
-	for i := range w.node.Fields {
-		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Measured() {
-			rd.Unit = f.Unit
-			s.cfg.Live.Put(w.node.Ref, f.Name, rd)
-		}
-	}
-	s.output(w, rd)
-}
-
-// unknown publishes that the state of an output is not known any more.
-func (s *Service) unknown(w write, now time.Time) {
-	err := errors.New("writing it failed")
-	for i := range w.node.Fields {
-		if f := &w.node.Fields[i]; f.SourceChannel() == w.param.TargetChannel() && f.Measured() {
-			s.cfg.Live.Fail(w.node.Ref, f.Name, now, err)
-		}
-	}
-	if w.node.Field(w.param.Name) == nil {
-		s.cfg.Live.Fail(w.node.Ref, w.param.Name, now, err)
-	}
-}
-
-// output publishes the value under the parameter's own name where no field has
-// it: forms and interlocks look there.
-func (s *Service) output(w write, rd live.Reading) {
-	if w.node.Field(w.param.Name) == nil {
-		s.cfg.Live.Put(w.node.Ref, w.param.Name, rd)
-	}
-}
-
-func (s *Service) clockFlag() live.Quality {
-	if s.cfg.ClockSane() {
-		return 0
-	}
-	return live.TimeOffset
-}
-
-// same compares by value: 21.5 equals 21.50, and an integer the same decimal.
-func same(a, b drivers.Value) bool {
-	x, okX := a.Number()
-	y, okY := b.Number()
-	if okX && okY {
-		return x.Cmp(y) == 0
-	}
-	s, okS := a.Text()
-	t, okT := b.Text()
-	if okS && okT {
-		return s == t
-	}
-	if p, ok := a.Time(); ok {
-		q, ok := b.Time()
-		return ok && p.Equal(q)
-	}
-	return a == b
 }

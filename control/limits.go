@@ -50,7 +50,7 @@ func (t *trial) state(o Output) *outState {
 }
 
 func (t *trial) write(w *write) *xmpp.Error {
-	o := Output{w.node.Ref, w.param.Name}
+	o := w.output()
 	r := t.st.rules[o]
 	defer func() { t.planned[o] = w.value }()
 	if r == nil {

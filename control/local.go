@@ -99,7 +99,7 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 	past := make(map[Output]int) // attempts that have failed
 	for i := range writes {
 		w := &writes[i]
-		o := Output{w.node.Ref, w.param.Name}
+		o := w.output()
 		past[o] = s.failures(o)
 		j := &job{state: st, ctx: ctx, cmd: Command{
 			Origin: OriginSafe, At: s.cfg.Now(), Reason: reason,
@@ -108,7 +108,7 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 		err := s.set(j, w)
 		if err != nil {
 			errs = append(errs, s.notSafe(w, err, reason, past[o]))
-			s.unknown(*w, s.cfg.Now())
+			s.unknown(w, s.cfg.Now())
 		} else {
 			s.note(w, nil)
 			done = append(done, *w)
@@ -123,7 +123,7 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 	if len(done) > 0 {
 		_, other := s.publish(ctx, st, done, done)
 		for i := range other {
-			errs = append(errs, s.notSafe(&other[i], errOther, reason, past[Output{other[i].node.Ref, other[i].param.Name}]))
+			errs = append(errs, s.notSafe(&other[i], errOther, reason, past[other[i].output()]))
 		}
 	}
 	return errors.Join(errs...)
@@ -135,7 +135,7 @@ func (s *Service) tripping(writes []write, is bool) {
 	s.safety.Lock()
 	defer s.safety.Unlock()
 	for i := range writes {
-		s.stateOf(Output{writes[i].node.Ref, writes[i].param.Name}).tripping = is
+		s.stateOf(writes[i].output()).tripping = is
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *Service) tripping(writes []write, is bool) {
 func (s *Service) notSafe(w *write, err error, reason string, past int) error {
 	s.note(w, err)
 	s.safety.Lock()
-	st := s.stateOf(Output{w.node.Ref, w.param.Name})
+	st := s.stateOf(w.output())
 	st.due, st.failures = reason, past
 	st.retry(s.cfg.Now())
 	s.safety.Unlock()

@@ -149,7 +149,7 @@ func (c *confirmations) waiting(now time.Time) map[Output]time.Duration {
 func (j *job) outputs() []Output {
 	var out []Output
 	for i := range j.writes {
-		if o := (Output{j.writes[i].node.Ref, j.writes[i].param.Name}); !slices.Contains(out, o) {
+		if o := j.writes[i].output(); !slices.Contains(out, o) {
 			out = append(out, o)
 		}
 	}

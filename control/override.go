@@ -217,7 +217,7 @@ func (r *rule) swName() string {
 // held refuses a write to an output that somebody at the machine holds, or that
 // has to be made safe first. s.safety is held.
 func (s *Service) held(st *state, w *write, now time.Time) *xmpp.Error {
-	o := Output{w.node.Ref, w.param.Name}
+	o := w.output()
 	if t := s.overrides.of(o); t != nil {
 		return w.refuse(xmpp.Conflict, node.Phrasef("it is held at the machine by %s", t.said(now)))
 	}

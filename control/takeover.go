@@ -115,7 +115,7 @@ func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why s
 			s.note(&w, err)
 		}
 	} else {
-		s.unknown(w, now)
+		s.unknown(&w, now)
 	}
 	if err != nil {
 		s.cfg.Logger.Error("an output could not be given to somebody at the machine; it is tried again", slog.String("output", to.out.String()), slog.Any("err", err))

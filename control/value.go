@@ -159,3 +159,22 @@ func lexicalForm(v drivers.Value) string {
 	}
 	return v.String()
 }
+
+// same compares by value: 21.5 equals 21.50, and an integer the same decimal.
+func same(a, b drivers.Value) bool {
+	x, okX := a.Number()
+	y, okY := b.Number()
+	if okX && okY {
+		return x.Cmp(y) == 0
+	}
+	s, okS := a.Text()
+	t, okT := b.Text()
+	if okS && okT {
+		return s == t
+	}
+	if p, ok := a.Time(); ok {
+		q, ok := b.Time()
+		return ok && p.Equal(q)
+	}
+	return a == b
+}

@@ -51,7 +51,7 @@ func (s *Service) stateOf(o Output) *outState {
 func (s *Service) note(w *write, err error) {
 	s.safety.Lock()
 	defer s.safety.Unlock()
-	st := s.stateOf(Output{w.node.Ref, w.param.Name})
+	st := s.stateOf(w.output())
 	if err != nil {
 		st.lost(w.param, w.value, s.cfg.Now())
 	} else {
