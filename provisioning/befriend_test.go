@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,12 @@ func Test0347R57R68_TheRegistryIsAFriendWhileNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var friend bool
 		var log []string
-		away := false
+		var away atomic.Bool
 		change := func(c *ThingConfig) {
 			c.Nodes = c.Nodes[:1]
 			c.Registry = jid.MustParse("registry@a.example")
 			c.Resolve = func(jid.JID) jid.JID {
-				if !friend || away {
+				if !friend || away.Load() {
 					return jid.JID{}
 				}
 				return jid.MustParse("registry@a.example/r")
@@ -72,17 +73,18 @@ func Test0347R57R68_TheRegistryIsAFriendWhileNeeded(t *testing.T) {
 		l.work(ctx)
 		is("")
 		// An update makes it a friend again, waits for its presence, and ends that.
-		away = true
-		time.AfterFunc(5*time.Second, func() { away = false })
+		away.Store(true)
+		time.AfterFunc(5*time.Second, func() { away.Store(false) })
 		if err := l.Update(ctx, Ref{}, []Tag{{Name: "ROOM", Value: "7"}}); err != nil {
 			t.Error(err)
 		}
 		is("friend update end")
-		away = true
+		away.Store(true)
 		if err := l.Update(ctx, Ref{}, []Tag{{Name: "ROOM", Value: "8"}}); !errors.Is(err, ErrUnreachable) {
 			t.Error(err)
 		}
-		away, friend, log = false, false, nil
+		friend, log = false, nil
+		away.Store(false)
 		// Given up, it has to be reachable again.
 		if err := l.forget(Ref{}); err != nil {
 			t.Error(err)

@@ -344,6 +344,7 @@ func Test0347R48_ShutThingsAreInNoRegistry(t *testing.T) {
 		expect := func(what, want string) {
 			t.Helper()
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if got := strings.Join(asked, " "); got != want {
 				t.Errorf("%s: asked %s, want %s", what, got, want)
 			}

@@ -394,8 +394,10 @@ func TestClaimsAreLimited(t *testing.T) {
 		l.fails(stranger, wrong, xmpp.ItemNotFound)
 	}
 	l.fails(stranger, wrong, xmpp.ResourceConstraint)
+	// What an account is refused is not counted for its domain.
 	l.fails("second@c.example/x", wrong, xmpp.ItemNotFound)
-	l.fails("third@c.example/x", wrong, xmpp.ResourceConstraint)
+	l.fails("third@c.example/x", wrong, xmpp.ItemNotFound)
+	l.fails("fourth@c.example/x", wrong, xmpp.ResourceConstraint)
 	l.fails(owner, wrong, xmpp.ItemNotFound)
 	l.pass(time.Minute)
 	l.fails(stranger, wrong, xmpp.ItemNotFound)
