@@ -3,6 +3,8 @@ package bench
 import (
 	"io"
 	"net"
+
+	"postern/xmpp/tcp"
 )
 
 // Relay accepts connections at listen and copies octets to and from server
@@ -22,6 +24,7 @@ func Relay(listen, server string) error {
 		if err != nil {
 			return err
 		}
+		in, out = tcp.Nonblocking(in), tcp.Nonblocking(out)
 		pass := func(dst, src net.Conn) {
 			// Not io.Copy: on Linux that splices, and no octet is ever seen.
 			var buf [16 << 10]byte

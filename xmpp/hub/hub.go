@@ -21,6 +21,7 @@ import (
 	"postern/internal/store"
 	"postern/xmpp"
 	"postern/xmpp/compress"
+	"postern/xmpp/tcp"
 )
 
 // Config says what a Hub serves. Domain, Store and TLS are required.
@@ -342,7 +343,7 @@ func (h *Hub) accept(ctx context.Context, l listener) error {
 			continue
 		}
 		pause = 0
-		h.serveConn(nc, l.way)
+		h.serveConn(tcp.Nonblocking(nc), l.way)
 	}
 }
 

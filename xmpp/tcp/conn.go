@@ -86,7 +86,7 @@ func Client(nc net.Conn, o Options) *Conn { return newConn(nc, o, false) }
 func Server(nc net.Conn, o Options) *Conn { return newConn(nc, o, true) }
 
 func newConn(nc net.Conn, o Options, receiving bool) *Conn {
-	o = o.withDefaults()
+	o, nc = o.withDefaults(), Nonblocking(nc)
 	c := &Conn{
 		raw: nc, nc: nc, receiving: receiving, opts: o,
 		br: bufio.NewReaderSize(nc, 4096), codec: xmlcodec.New(o.Limits),

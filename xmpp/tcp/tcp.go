@@ -73,7 +73,7 @@ func (t *Transport) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	return nc, nil
+	return Nonblocking(nc), nil
 }
 
 func (t *Transport) direct(ctx context.Context, addr string, cfg *tls.Config) (xmpp.Conn, error) {

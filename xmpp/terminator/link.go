@@ -58,6 +58,7 @@ const beforeLogin = 10_000
 // the client has left, which is after it returned.
 func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone func()) {
 	l := &link{t: t, addr: nc.RemoteAddr(), via: via}
+	nc = tcp.Nonblocking(nc)
 	if t.cfg.Rate > 0 {
 		nc = &slowed{Conn: nc, rate: t.cfg.Rate}
 	}

@@ -63,7 +63,7 @@ func (t *Terminator) dial(ctx context.Context, client net.Addr, h xmpp.Header, d
 	if err != nil {
 		return nil, nil, fmt.Errorf("terminator: server: %w", err)
 	}
-	side := &waiting{Conn: nc}
+	side := &waiting{Conn: tcp.Nonblocking(nc)}
 	nc = side
 	if u.Proxy {
 		if _, err := nc.Write(proxyHeader(client, nc.LocalAddr())); err != nil {
