@@ -24,17 +24,19 @@ type dtype struct {
 
 // charset is a restricted character set (EXI 1.0 §7.1.10.1).
 type charset struct {
-	runes []rune
-	bits  uint
-	ascii [128]int16 // position + 1
-	rest  map[rune]int32
+	runes  []rune
+	bits   uint
+	octets []byte     // the characters below 128 at its start, which is all of them in a sorted set
+	ascii  [128]uint8 // positions in octets + 1
+	rest   map[rune]int32
 }
 
 func newCharset(runes []rune) *charset {
 	c := &charset{runes: runes, bits: bitsFor(len(runes) + 1)}
 	for i, r := range runes {
-		if r < 128 {
-			c.ascii[r] = int16(i + 1)
+		if r < 128 && i == len(c.octets) {
+			c.octets = append(c.octets, byte(r))
+			c.ascii[r] = uint8(i + 1)
 			continue
 		}
 		if c.rest == nil {
@@ -47,7 +49,7 @@ func newCharset(runes []rune) *charset {
 
 // position returns the number of r in the set, or −1.
 func (c *charset) position(r rune) int {
-	if r < 128 {
+	if r < 128 && c.ascii[r] > 0 {
 		return int(c.ascii[r]) - 1
 	}
 	if i, ok := c.rest[r]; ok {

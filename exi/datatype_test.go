@@ -35,3 +35,29 @@ func TestRepresentationMapStopsAtDefaults(t *testing.T) {
 		}
 	}
 }
+
+// Positions in a restricted set are those of its characters, whatever the set
+// is made of and however it is ordered.
+func TestCharsetPositions(t *testing.T) {
+	for _, set := range []string{"", "abc", "abcäöü€", "€ab", "zyx", "a€b"} {
+		c := newCharset([]rune(set))
+		for i, r := range []rune(set) {
+			if got := c.position(r); got != i {
+				t.Errorf("%q: %q has position %d, want %d", set, r, got, i)
+			}
+		}
+		if got := c.position('~'); got >= 0 {
+			t.Errorf("%q: ~ has position %d", set, got)
+		}
+		text := set + "~" + set + "日"
+		var e encoder
+		e.w.Reset(nil)
+		e.restricted(&e.w, c, text)
+		d := decoder{o: &Options{Limits: DefaultLimits()}}
+		d.r.Reset(e.w.Bytes())
+		got, err := d.restricted(nil, uint64(len([]rune(text))), c)
+		if string(got) != text || err != nil || e.err != nil {
+			t.Errorf("%q: %q came back as %q, %v, %v", set, text, got, err, e.err)
+		}
+	}
+}

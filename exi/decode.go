@@ -205,10 +205,8 @@ func (d *decoder) learn(st *state, k Kind, name int32, r role) error {
 }
 
 func (d *decoder) grammarOf(name int32) *state {
-	if int(name) < len(d.b.globals) {
-		if st := d.b.globals[name]; st != nil {
-			return st
-		}
+	if st := d.b.global(name); st != nil {
+		return st
 	}
 	if st := d.grams.get(name); st != nil {
 		return st
@@ -240,7 +238,7 @@ func (d *decoder) element(ev *Event, top *frame, st *state, p *prod) error {
 		}
 	}
 	top.st = st.follow(p)
-	elem := p.elem
+	elem := d.b.ready(p.elem)
 	if elem == nil {
 		elem = d.grammarOf(id)
 	}

@@ -67,7 +67,7 @@ func (d *decoder) xsiTypeValue(ev *Event, top *frame, st *state, p *prod) error 
 		if !ok {
 			return nil
 		}
-		if t := d.typeNamed(N(space, local)); t != nil {
+		if t := d.b.typeNamed(N(space, local)); t != nil {
 			top.st = t
 		}
 		if found || space != "" {
@@ -95,17 +95,8 @@ func (d *decoder) xsiTypeValue(ev *Event, top *frame, st *state, p *prod) error 
 		}
 	}
 	ev.Value = NameValue(d.names.uris[uri].uri, text)
-	if int(id) < len(d.b.types) {
-		if t := d.b.types[id]; t != nil {
-			top.st = t
-		}
-	}
-	return nil
-}
-
-func (d *decoder) typeNamed(n Name) *state {
-	if id, ok := d.b.names.number[n]; ok && int(id) < len(d.b.types) {
-		return d.b.types[id]
+	if t := d.b.typ(id); t != nil {
+		top.st = t
 	}
 	return nil
 }
@@ -270,7 +261,12 @@ func (d *decoder) restricted(dst []byte, n uint64, set *charset) ([]byte, error)
 	if n > uint64(d.o.Limits.StringLen) {
 		return dst, limitErr("characters in a string", d.o.Limits.StringLen)
 	}
-	for range n {
+	for left := int(n); left > 0; left-- {
+		var k int
+		if dst, k = d.r.Set(dst, left, set.bits, set.octets); k == left {
+			return dst, nil
+		}
+		left -= k
 		i := int(d.r.NBit(set.bits))
 		var err error
 		switch {

@@ -33,7 +33,7 @@ type encoder struct {
 	stack   []frame
 	ns      []binding
 	pv      parsed
-	order   []int32
+	order   []ordered
 	chans   *channelWriter
 	saved   []savedTables
 	stable  bool // value strings outlive the tables
@@ -191,10 +191,8 @@ func (e *encoder) learn(st *state, k Kind, name int32, r role) {
 // grammarOf returns the grammar of a global element, creating a built-in one
 // when there is none (§8.4.1).
 func (e *encoder) grammarOf(name int32) *state {
-	if int(name) < len(e.b.globals) {
-		if st := e.b.globals[name]; st != nil {
-			return st
-		}
+	if st := e.b.global(name); st != nil {
+		return st
 	}
 	if st := e.grams.get(name); st != nil {
 		return st
@@ -226,10 +224,10 @@ func (e *encoder) startElement(name Name, prefix string, attrs []Event) {
 func (e *encoder) open(name Name, prefix string) {
 	top := e.top()
 	st := top.st
-	id, known := e.names.find(name)
+	id := e.names.known(name)
 	var p *prod
 	code := -1
-	if known {
+	if id >= 0 {
 		if code, p = st.findExact(SE, id); p != nil {
 			e.code1(st, code, SE)
 		}
@@ -250,13 +248,13 @@ func (e *encoder) open(name Name, prefix string) {
 		}
 		id = e.qname(name, p.match == AnyIn)
 	}
-	e.prefix(e.names.name(id).uri, prefix)
+	e.namePrefix(id, prefix)
 	next := st.follow(p)
 	if !learnt && st.learns != fixedGrammar {
 		e.learn(st, SE, id, plain)
 	}
 	top.st = next
-	elem := p.elem
+	elem := e.b.ready(p.elem)
 	if elem == nil {
 		elem = e.grammarOf(id)
 	}
@@ -294,7 +292,7 @@ func (e *encoder) uri(s string) int32 {
 // local writes a hit or a miss of a local-name partition (§7.3.3).
 func (e *encoder) local(uri int32, name Name, local string) int32 {
 	u := &e.names.uris[uri]
-	if id, ok := e.names.find(name); ok {
+	if id := e.names.known(name); id >= 0 {
 		e.w.Uint(0)
 		e.w.NBit(uint64(e.names.name(id).id), bitsFor(u.locals()))
 		return id
@@ -327,6 +325,13 @@ func (e *encoder) chars(w *bits.Writer, s string) {
 		}
 		w.Uint(uint64(r))
 		s = s[n:]
+	}
+}
+
+// namePrefix writes the prefix of a numbered name where prefixes are kept.
+func (e *encoder) namePrefix(name int32, prefix string) {
+	if e.o.Preserve.Prefixes && !e.b.strict { // else the name need not be looked at
+		e.prefix(e.names.name(name).uri, prefix)
 	}
 }
 
@@ -565,17 +570,23 @@ func (e *encoder) stringValue(w *bits.Writer, set *charset, name int32, s string
 }
 
 func (e *encoder) restricted(w *bits.Writer, set *charset, s string) {
-	for _, r := range s {
-		if i := set.position(r); i >= 0 {
-			w.NBit(uint64(i), set.bits)
-			continue
+	for {
+		s = s[w.Set(s, set.bits, &set.ascii):]
+		if s == "" {
+			return
 		}
-		if r == utf8.RuneError && !utf8.ValidString(s) {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
 			e.fail(contentErr("text that is not UTF-8"))
 			return
 		}
-		w.NBit(uint64(len(set.runes)), set.bits)
-		w.Uint(uint64(r))
+		if i := set.position(r); i >= 0 {
+			w.NBit(uint64(i), set.bits)
+		} else {
+			w.NBit(uint64(len(set.runes)), set.bits)
+			w.Uint(uint64(r))
+		}
+		s = s[n:]
 	}
 }
 

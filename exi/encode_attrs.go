@@ -23,7 +23,7 @@ func (e *encoder) attributes(name Name, prefix string, attrs []Event) {
 			case NameXsiNil:
 				null = i
 			default:
-				e.order = append(e.order, int32(i))
+				e.order = append(e.order, ordered{int32(i), e.names.known(attrs[i].Name)})
 			}
 		}
 	}
@@ -38,23 +38,34 @@ func (e *encoder) attributes(name Name, prefix string, attrs []Event) {
 	if len(e.order) > 1 && (e.o.Canonical || e.b.hasTypes) {
 		e.sort(attrs)
 	}
-	for _, i := range e.order {
+	for _, a := range e.order {
 		if e.err != nil {
 			return
 		}
-		e.attribute(&attrs[i])
+		e.attribute(&attrs[a.at], a.id)
 	}
 }
 
+// ordered is an attribute that waits for its turn: its position, and the number
+// of its name or −1.
+type ordered struct{ at, id int32 }
+
 // sort orders attributes by local name, then namespace.
 func (e *encoder) sort(attrs []Event) {
+	// The numbers of names without a namespace are in this order already; going
+	// by them keeps the names' text out of the processor's caches.
+	compare := func(a, b ordered) int {
+		if n := e.b.names.inOrder; a.id >= 0 && b.id >= 0 && a.id < n && b.id < n {
+			return int(a.id - b.id)
+		}
+		return compareNames(attrs[a.at].Name, attrs[b.at].Name)
+	}
 	if len(e.order) > 12 {
-		slices.SortStableFunc(e.order, func(a, b int32) int { return compareNames(attrs[a].Name, attrs[b].Name) })
+		slices.SortStableFunc(e.order, compare)
 		return
 	}
 	for i := 1; i < len(e.order); i++ {
-		for j := i; j > 0 && attrs[e.order[j]].Name != attrs[e.order[j-1]].Name &&
-			compareNames(attrs[e.order[j]].Name, attrs[e.order[j-1]].Name) < 0; j-- {
+		for j := i; j > 0 && compare(e.order[j], e.order[j-1]) < 0; j-- {
 			e.order[j], e.order[j-1] = e.order[j-1], e.order[j]
 		}
 	}
@@ -128,16 +139,16 @@ func (e *encoder) xsiTypeAttr(ev *Event) {
 	switch code, p := st.findExact(AT, e.b.xsiType); {
 	case p != nil && st.learns != fixedGrammar:
 		e.code1(st, code, AT)
-		e.prefix(e.names.name(e.b.xsiType).uri, ev.Prefix)
+		e.namePrefix(e.b.xsiType, ev.Prefix)
 	case st.learns != fixedGrammar:
 		at, _ := st.escapeAt(AT)
 		e.code2(st, at, AT)
 		e.qname(NameXsiType, false)
-		e.prefix(e.names.name(e.b.xsiType).uri, ev.Prefix)
+		e.namePrefix(e.b.xsiType, ev.Prefix)
 		e.learn(st, AT, e.b.xsiType, xsiType)
 	case st.esc != nil && st.esc.xsiType.i >= 0:
 		e.code2(st, st.esc.xsiType, AT)
-		e.prefix(e.names.name(e.b.xsiType).uri, ev.Prefix)
+		e.namePrefix(e.b.xsiType, ev.Prefix)
 	default:
 		e.redundantType(st, space, local)
 		return
@@ -152,9 +163,7 @@ func (e *encoder) xsiTypeAttr(ev *Event) {
 		id := e.uri(name.Value().Space)
 		n := e.local(id, name, local)
 		e.prefix(id, prefix)
-		if int(n) < len(e.b.types) {
-			target = e.b.types[n]
-		}
+		target = e.b.typ(n)
 	}
 	if target != nil {
 		next = target
@@ -184,20 +193,13 @@ func (e *encoder) typeOfText(text string) *state {
 	} else if found {
 		return nil
 	}
-	return e.typeNamed(N(space, local))
-}
-
-func (e *encoder) typeNamed(n Name) *state {
-	if id, ok := e.b.names.number[n]; ok && int(id) < len(e.b.types) {
-		return e.b.types[id]
-	}
-	return nil
+	return e.b.typeNamed(N(space, local))
 }
 
 // redundantType drops an xsi:type that names the type the element has anyway,
 // which strict grammars cannot carry (§8.5.4.4.2).
 func (e *encoder) redundantType(st *state, space, local string) {
-	if t := e.typeNamed(N(space, local)); t == nil || t != st {
+	if t := e.b.typeNamed(N(space, local)); t == nil || t != st {
 		e.fail(contentErr("xsi:type %q in a strict grammar", local))
 	}
 }
@@ -207,7 +209,7 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 	top := e.top()
 	st := top.st
 	if st.learns != fixedGrammar {
-		e.attribute(ev)
+		e.attribute(ev, -1)
 		return
 	}
 	if st.esc == nil || st.esc.xsiNil.i < 0 {
@@ -222,7 +224,7 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 		return
 	}
 	p := e.code2(st, st.esc.xsiNil, AT)
-	e.prefix(e.names.name(e.b.xsiNil).uri, ev.Prefix)
+	e.namePrefix(e.b.xsiNil, ev.Prefix)
 	d := e.b.boolean
 	if e.o.Preserve.LexicalValues {
 		d = nil // see decoder.lexicalNil
@@ -236,34 +238,37 @@ func (e *encoder) xsiNilAttr(ev *Event) {
 	}
 }
 
-// attribute writes any other AT event.
-func (e *encoder) attribute(ev *Event) {
+// attribute writes any other AT event. id is the number of its name, −1 if it
+// had none yet.
+func (e *encoder) attribute(ev *Event, id int32) {
 	top := e.top()
 	st := top.st
-	id, known := e.names.find(ev.Name)
-	if known {
+	if id < 0 {
+		id = e.names.known(ev.Name)
+	}
+	if id >= 0 {
 		if code, p := st.findExact(AT, id); p != nil {
 			if p.dt != nil && !e.pv.set(p.dt, &ev.Value) {
 				e.untyped(ev, p)
 				return
 			}
 			e.code1(st, code, AT)
-			e.prefix(e.names.name(id).uri, ev.Prefix)
+			e.namePrefix(id, ev.Prefix)
 			next := st.follow(p)
 			e.value(p.dt, id, &ev.Value)
 			top.st = next
 			return
 		}
 	}
-	e.wildAttribute(ev, id, known)
+	e.wildAttribute(ev, id)
 }
 
 // wildAttribute writes an attribute that no production names.
-func (e *encoder) wildAttribute(ev *Event, id int32, known bool) {
+func (e *encoder) wildAttribute(ev *Event, id int32) {
 	top := e.top()
 	st := top.st
 	var d *dtype
-	if st.learns == fixedGrammar && known && int(id) < len(e.b.hasAttr) && e.b.hasAttr[id] {
+	if st.learns == fixedGrammar && id >= 0 && int(id) < len(e.b.hasAttr) && e.b.hasAttr[id] {
 		d = e.b.attrs[id]
 		if d != nil && !e.pv.set(d, &ev.Value) {
 			e.untyped(ev, nil)
@@ -287,7 +292,7 @@ func (e *encoder) wildAttribute(ev *Event, id int32, known bool) {
 		return // xsi:schemaLocation and its like fall away in strict grammars
 	}
 	id = e.qname(ev.Name, p.match == AnyIn)
-	e.prefix(e.names.name(id).uri, ev.Prefix)
+	e.namePrefix(id, ev.Prefix)
 	next := st.follow(p)
 	if st.learns != fixedGrammar {
 		e.learn(st, AT, id, plain)
@@ -324,7 +329,7 @@ func (e *encoder) untyped(ev *Event, p *prod) {
 	} else {
 		id = e.qname(ev.Name, false)
 	}
-	e.prefix(e.names.name(id).uri, ev.Prefix)
+	e.namePrefix(id, ev.Prefix)
 	e.value(nil, id, &ev.Value)
 	top.st = st.follow(q)
 }

@@ -105,10 +105,12 @@ type state struct {
 	learned []prod
 	esc     *escape
 	learns  learning
-	start   bool // built-in StartTagContent, or schema state where attributes may come
-	hasCH   bool // learned CH
-	hasEE   bool // learned EE
-	counted bool // productions were learned (EXI Profile)
+	start   bool   // built-in StartTagContent, or schema state where attributes may come
+	hasCH   bool   // learned CH
+	hasEE   bool   // learned EE
+	counted bool   // productions were learned (EXI Profile)
+	indexed bool   // keys or index is there
+	pending uint32 // without productions yet, see bound.ready; atomic
 	content *state
 	empty   *state           // where xsi:nil="true" leads
 	keys    []uint32         // prodKey of each fixed production that names one, else noKey
@@ -118,6 +120,9 @@ type state struct {
 
 // noKey is the key of no production: names are numbered from 0 and few.
 const noKey = ^uint32(0)
+
+// fewProds is up to where the productions themselves are searched.
+const fewProds = 8
 
 // veryMany is where a search by map beats one through keys that lie close
 // together.
@@ -151,6 +156,14 @@ func (s *state) findExact(k Kind, name int32) (code int, p *prod) {
 				return n - 1 - i, p
 			}
 		}
+	}
+	if !s.indexed {
+		for i := range s.fixed {
+			if p := &s.fixed[i]; p.name == name && p.kind == k && p.match == Exact {
+				return n + i, p
+			}
+		}
+		return -1, nil
 	}
 	if s.index != nil {
 		if i, ok := s.index[prodKey(k, name)]; ok {

@@ -60,6 +60,9 @@ type initialNames struct {
 	names  []nameInfo
 	number map[Name]int32
 	uriID  map[string]int32
+	// inOrder counts the names at the start that have no namespace and are
+	// numbered in the order of compareNames.
+	inOrder int32
 }
 
 // nameTables are the uri, prefix and local-name partitions of one direction of
@@ -301,16 +304,17 @@ func (t *encodeNames) reset() {
 	}
 }
 
-// find returns the number of name if its local name is in its partition.
-func (t *encodeNames) find(name Name) (int32, bool) {
+// known returns the number of name if its local name is in its partition,
+// else −1.
+func (t *encodeNames) known(name Name) int32 {
 	if id, ok := t.numbers.get(name); ok {
-		return id, true
+		return id
 	}
 	if id, ok := t.init.number[name]; ok {
 		t.numbers.put(name, id, lasting)
-		return id, true
+		return id
 	}
-	return 0, false
+	return -1
 }
 
 func (t *encodeNames) findURI(uri string) (int32, bool) {

@@ -29,7 +29,7 @@ func TestGarbageBehindCompressedIsAnswered(t *testing.T) {
 			t.Errorf("%s: garbage gave %v", name, err)
 			continue
 		}
-		go func() { _ = xmpp.EndWith(p.server, fault) }()
+		go func(err error) { _ = xmpp.EndWith(p.server, err) }(fault)
 		err = p.client.ReadElement(&d)
 		if !errors.As(err, &fault) || d.Root().Child(nameFailure).First().Name() != nameProcessing {
 			t.Errorf("%s: the client heard %v", name, err)

@@ -20,7 +20,7 @@ func script(rnd *rand.Rand, aligned bool) ([]byte, func(*testing.T, *Reader)) {
 	w.Reset(nil)
 	var check []func(*testing.T, *Reader)
 	for range 400 {
-		switch rnd.IntN(6) {
+		switch rnd.IntN(7) {
 		case 0:
 			k := uint(rnd.IntN(33))
 			v := rnd.Uint64() & (1<<k - 1)
@@ -73,6 +73,14 @@ func script(rnd *rand.Rand, aligned bool) ([]byte, func(*testing.T, *Reader)) {
 				}
 			})
 		case 5:
+			text := randomText(rnd)
+			writeSet(&w, text)
+			check = append(check, func(t *testing.T, r *Reader) {
+				if got := readSet(r, len(text)); got != text {
+					t.Fatalf("Set = %q, want %q", got, text)
+				}
+			})
+		case 6:
 			w.Align()
 			check = append(check, func(_ *testing.T, r *Reader) { r.Align() })
 		}
@@ -84,6 +92,99 @@ func script(rnd *rand.Rand, aligned bool) ([]byte, func(*testing.T, *Reader)) {
 		if r.Err() != nil {
 			t.Fatal(r.Err())
 		}
+	}
+}
+
+// addressSet is a set of characters as a schema restricts text to, with what
+// stands for others behind it.
+const (
+	addressSet = "-./0123456789:@_abcdefghijklmnopqrstuvwxyz"
+	setBits    = 6
+)
+
+var addressPositions = func() (p [128]uint8) {
+	for i := range len(addressSet) {
+		p[addressSet[i]] = uint8(i + 1)
+	}
+	return p
+}()
+
+func randomText(rnd *rand.Rand) string {
+	b := make([]byte, rnd.IntN(40))
+	for i := range b {
+		b[i] = addressSet[rnd.IntN(len(addressSet))]
+		if rnd.IntN(30) == 0 {
+			b[i] = "AZ~\xff"[rnd.IntN(4)]
+		}
+	}
+	return string(b)
+}
+
+func writeSet(w *Writer, s string) {
+	for {
+		s = s[w.Set(s, setBits, &addressPositions):]
+		if s == "" {
+			return
+		}
+		if s[0] < 128 && addressPositions[s[0]] > 0 {
+			w.NBit(uint64(addressPositions[s[0]]-1), setBits)
+		} else {
+			w.NBit(uint64(len(addressSet)), setBits)
+			w.Uint(uint64(s[0]))
+		}
+		s = s[1:]
+	}
+}
+
+func readSet(r *Reader, n int) string {
+	var dst []byte
+	for len(dst) < n && r.Err() == nil {
+		if dst, _ = r.Set(dst, n-len(dst), setBits, []byte(addressSet)); len(dst) == n {
+			break
+		}
+		if i := int(r.NBit(setBits)); i < len(addressSet) {
+			dst = append(dst, addressSet[i])
+		} else {
+			dst = append(dst, byte(r.Uint()))
+		}
+	}
+	return string(dst)
+}
+
+// TestSetWritesPlainPositions compares with one n-bit integer for each character.
+func TestSetWritesPlainPositions(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		lead, text := uint(rnd.IntN(32)), randomText(rnd)
+		var fast, plain Writer
+		fast.Reset(nil)
+		plain.Reset(nil)
+		fast.NBit(0, lead)
+		plain.NBit(0, lead)
+		writeSet(&fast, text)
+		for i := range len(text) {
+			if p := addressPositions[text[i]&127]; text[i] < 128 && p > 0 {
+				plain.NBit(uint64(p-1), setBits)
+			} else {
+				plain.NBit(uint64(len(addressSet)), setBits)
+				plain.Uint(uint64(text[i]))
+			}
+		}
+		if got, want := fast.Bytes(), plain.Bytes(); !bytes.Equal(got, want) {
+			t.Fatalf("%q behind %d bits: %x, want %x", text, lead, got, want)
+		}
+	}
+}
+
+func TestSetStopsAtTheEnd(t *testing.T) {
+	var r Reader
+	r.Reset([]byte{0, 0, 0})
+	if got, n := r.Set(nil, 100, setBits, []byte(addressSet)); n > 4 || len(got) != n {
+		t.Errorf("%d characters in three octets: %q", n, got)
+	}
+	r.Fail(io.EOF)
+	if _, n := r.Set(nil, 1, setBits, []byte(addressSet)); n != 0 {
+		t.Error("a reader with an error has characters")
 	}
 }
 

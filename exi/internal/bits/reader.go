@@ -293,6 +293,33 @@ func (r *Reader) ASCII(dst []byte, n int) ([]byte, int) {
 	return dst, got
 }
 
+// Set appends at most n characters that are encoded as their positions in set,
+// of k bits each, and returns how many there were. It stops short of n at a
+// position behind the set and near the end of the buffered input. An aligned
+// reader has none.
+func (r *Reader) Set(dst []byte, n int, k uint, set []byte) ([]byte, int) {
+	if r.err != nil || r.aligned {
+		return dst, 0
+	}
+	for got := 0; ; {
+		reg, left := r.reg, r.n
+		for ; left >= k && got < n; got++ {
+			i := reg >> (64 - k)
+			if i >= uint64(len(set)) {
+				break
+			}
+			dst = append(dst, set[i])
+			reg <<= k
+			left -= k
+		}
+		r.reg, r.n = reg, left
+		if left >= k || got == n || len(r.buf)-r.off < 8 {
+			return dst, got
+		}
+		r.fill(k)
+	}
+}
+
 // Octets appends n octets.
 func (r *Reader) Octets(dst []byte, n int) []byte {
 	for ; n > 0 && r.err == nil; n-- {

@@ -101,6 +101,30 @@ func (w *Writer) ASCII(s string) int {
 	return i
 }
 
+// Set writes the longest prefix of s whose characters have a position in a set,
+// as k bits each, 1 ≤ k ≤ 8, and returns its length. positions has them by
+// character, one more than they are. An aligned writer takes none.
+func (w *Writer) Set(s string, k uint, positions *[128]uint8) int {
+	if w.aligned {
+		return 0
+	}
+	reg, n := w.reg, w.n
+	i := 0
+	for ; i < len(s) && s[i] < 128; i++ {
+		p := positions[s[i]]
+		if p == 0 {
+			break
+		}
+		reg = reg<<k | uint64(p-1)
+		if n += k; n >= 32 {
+			n -= 32
+			w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(reg>>n))
+		}
+	}
+	w.reg, w.n = reg, n
+	return i
+}
+
 // Octets writes s as it is.
 func (w *Writer) Octets(s string) {
 	if w.n == 0 {
