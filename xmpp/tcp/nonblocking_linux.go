@@ -15,7 +15,7 @@ import (
 // monitor thread if the program was idle. A socket's calls never block: the
 // runtime waits for it elsewhere. For a program that is idle between stanzas,
 // waking that thread, on a core that somebody else may need just then, costs
-// more than a small stanza does (docs/benchmarks.md, system calls). So these
+// more than a small stanza does (docs/benchmarks.md). So these
 // calls go past the scheduler.
 func Nonblocking(nc net.Conn) net.Conn {
 	t, ok := nc.(*net.TCPConn)
