@@ -66,7 +66,7 @@ var sample = Template{
 // TestBareResponder proves the measuring tools: what the bare responder sends
 // arrives whole, on both servers.
 func TestBareResponder(t *testing.T) {
-	peertest.Each(t, func(t *testing.T, s *peertest.Server) {
+	peertest.EachInTurn(t, peertest.Options{}, func(t *testing.T, s *peertest.Server) {
 		t.Run("plain", func(t *testing.T) { tryBare(t, s, "device", false) })
 		t.Run("counted", func(t *testing.T) { tryBare(t, s, "operator", true) })
 	})

@@ -31,7 +31,7 @@ func TestEXIFloors(t *testing.T) {
 	if os.Getenv("POSTERN_BENCH") == "" {
 		t.Skip("POSTERN_BENCH is not set; make bench runs the measurement")
 	}
-	peertest.EachWith(t, peertest.Options{PlainAllowed: true}, measureEXI)
+	peertest.EachInTurn(t, peertest.Options{PlainAllowed: true}, measureEXI)
 }
 
 func measureEXI(t *testing.T, s *peertest.Server) {

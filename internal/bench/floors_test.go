@@ -94,7 +94,7 @@ func TestFloors(t *testing.T) {
 	if os.Getenv("POSTERN_BENCH") == "" {
 		t.Skip("POSTERN_BENCH is not set; make bench runs the measurement")
 	}
-	peertest.Each(t, measureServer)
+	peertest.EachInTurn(t, peertest.Options{}, measureServer)
 }
 
 func measureServer(t *testing.T, s *peertest.Server) {

@@ -15,6 +15,7 @@ import (
 // does not wait for them. It is asked for receipts only where it shows that it
 // gives them.
 func Test0184R08_ConfiguredSubscriberLongAway(t *testing.T) {
+	t.Parallel()
 	for _, receipts := range []bool{true, false} {
 		t.Run(fmt.Sprintf("receipts=%v", receipts), func(t *testing.T) {
 			t.Parallel()

@@ -111,6 +111,7 @@ func subscribeKept(t *testing.T, p *peer, gw, id string) {
 // A client of another make subscribes, goes away, comes back, and the gateway is
 // killed meanwhile: every reading that the gateway kept has come once, in order.
 func TestSlixmppMissesNothing(t *testing.T) {
+	t.Parallel()
 	for _, receipts := range []bool{true, false} {
 		t.Run(fmt.Sprintf("receipts=%v", receipts), func(t *testing.T) {
 			t.Parallel()

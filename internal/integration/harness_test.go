@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	// Most of a test's time goes by waiting for other processes.
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f != nil {
-		f.Value.Set("4")
+		f.Value.Set("6")
 	}
 	code := m.Run()
 	os.RemoveAll(dir)

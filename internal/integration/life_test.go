@@ -23,6 +23,7 @@ func TestLifeOfAProvisionedGateway(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"prosody", "ejabberd"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			domain := "things." + name + ".example"
 			start := peertest.ProsodyWith
 			if name == "ejabberd" {

@@ -106,13 +106,27 @@ func EjabberdWith(tb testing.TB, o Options) *Server {
 	return start(tb, "ejabberd", o, &ejabberd{})
 }
 
-// Each runs f as a sub-test with each of the servers.
+// Each runs f as a parallel sub-test with each of the servers: they wait more
+// than they compute. The sub-tests run when the caller's test function has
+// returned.
 func Each(t *testing.T, f func(t *testing.T, s *Server)) { EachWith(t, Options{}, f) }
 
 // EachWith is Each with options.
 func EachWith(t *testing.T, o Options, f func(t *testing.T, s *Server)) {
-	t.Run("prosody", func(t *testing.T) { f(t, ProsodyWith(t, o)) })
-	t.Run("ejabberd", func(t *testing.T) { f(t, EjabberdWith(t, o)) })
+	each(t, o, func(t *testing.T, start func() *Server) {
+		t.Parallel()
+		f(t, start())
+	})
+}
+
+// EachInTurn is EachWith one after the other, for what is measured.
+func EachInTurn(t *testing.T, o Options, f func(t *testing.T, s *Server)) {
+	each(t, o, func(t *testing.T, start func() *Server) { f(t, start()) })
+}
+
+func each(t *testing.T, o Options, run func(t *testing.T, start func() *Server)) {
+	t.Run("prosody", func(t *testing.T) { run(t, func() *Server { return ProsodyWith(t, o) }) })
+	t.Run("ejabberd", func(t *testing.T) { run(t, func() *Server { return EjabberdWith(t, o) }) })
 }
 
 // Missing skips the test because something it needs is not installed, or
