@@ -145,21 +145,20 @@ func (a *Access) trusted() []jid.JID {
 }
 
 // SetServers replaces the trusted servers. When they differ from those before,
-// everything cached is forgotten first (0324-R44).
+// everything cached is forgotten first (0324-R44). An error says that it is
+// still on the disk; the new servers are in force all the same.
 func (a *Access) SetServers(list []jid.JID) error {
 	now := bareAll(list)
 	old := a.trusted()
 	if len(old) == len(now) && !slices.ContainsFunc(now, func(j jid.JID) bool { return !slices.ContainsFunc(old, j.Equal) }) {
 		return nil
 	}
-	if err := a.cache.clear(); err != nil {
-		return err
-	}
+	err := a.cache.clear()
 	a.mu.Lock()
 	a.servers = now
 	a.mu.Unlock()
 	a.changed()
-	return nil
+	return err
 }
 
 func (a *Access) changed() {

@@ -11,7 +11,7 @@ func (t *Thing) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.cfg.Nodes {
-		c := t.claims[n.Ref]
+		c, _ := t.claims.get(n.Ref)
 		switch {
 		case n.SelfOwned:
 			if c.Owner == "" && !t.registered[n.Ref] {

@@ -55,18 +55,6 @@ type ThingConfig struct {
 	Logger                *slog.Logger     // nil discards
 }
 
-// Claim is what a thing knows about itself.
-type Claim struct {
-	Key     string `json:",omitempty"` // secret for the owner; gone once claimed
-	Owner   string `json:",omitempty"` // bare JID; empty while unclaimed
-	Private bool   `json:",omitempty"`
-	Removed bool   `json:",omitempty"` // no longer in the registry (XEP-0347 §3.9)
-	Blanked bool   `json:",omitempty"` // the registry has forgotten KEY
-	Since   time.Time
-}
-
-var claimBucket = store.Bucket[Claim]{Name: "provisioning.claim"}
-
 // Thing is the device's side of XEP-0347. Its methods are safe for concurrent
 // use.
 //
@@ -79,11 +67,10 @@ type Thing struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	changing sync.Mutex // held while a change is committed; before mu
+	claims *claims
 
 	mu         sync.Mutex
 	registry   jid.JID
-	claims     map[Ref]Claim
 	registered map[Ref]bool // in this session
 	shut       bool         // see Shut
 	withdrawn  map[Ref]bool // in this session, while it is shut
@@ -93,7 +80,7 @@ type Thing struct {
 
 // NewThing loads what is known, and makes the secrets that are missing.
 func NewThing(cfg ThingConfig) (*Thing, error) {
-	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), claims: make(map[Ref]Claim), registered: make(map[Ref]bool), withdrawn: make(map[Ref]bool)}
+	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), registered: make(map[Ref]bool), withdrawn: make(map[Ref]bool)}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -119,7 +106,9 @@ func NewThing(cfg ThingConfig) (*Thing, error) {
 			}
 		}
 	}
-	return t, t.load()
+	var err error
+	t.claims, err = loadClaims(cfg.Store, t.cfg.Now, cfg.Nodes)
+	return t, err
 }
 
 // Registry is the registry in use, zero while none is known.
@@ -145,35 +134,6 @@ func (t *Thing) SetRegistry(j jid.JID) {
 	}
 }
 
-func refKey(r Ref) string { return "n" + r.ID + "\x00" + r.Source + "\x00" + r.Cache }
-
-func (t *Thing) load() error {
-	return t.cfg.Store.Update(func(tx *store.Tx) error {
-		for _, n := range t.cfg.Nodes {
-			c, ok, err := claimBucket.Get(tx, refKey(n.Ref))
-			if err != nil {
-				return fmt.Errorf("provisioning: %w", err)
-			}
-			if !ok {
-				c = t.fresh(n)
-				if err := claimBucket.Put(tx, refKey(n.Ref), c); err != nil {
-					return fmt.Errorf("provisioning: %w", err)
-				}
-			}
-			t.claims[n.Ref] = c
-		}
-		return nil
-	})
-}
-
-func (t *Thing) fresh(n Node) Claim {
-	c := Claim{Since: t.cfg.Now().UTC()}
-	if !n.SelfOwned {
-		c.Key = NewKey()
-	}
-	return c
-}
-
 // Register takes the registry's notices.
 func (t *Thing) Register(m *xmpp.Mux) {
 	m.HandleFunc(xmpp.IQ, xmpp.Set, NameClaimed, t.claimed)
@@ -182,12 +142,7 @@ func (t *Thing) Register(m *xmpp.Mux) {
 }
 
 // Claim returns what is known about a node.
-func (t *Thing) Claim(r Ref) (Claim, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c, ok := t.claims[r]
-	return c, ok
-}
+func (t *Thing) Claim(r Ref) (Claim, bool) { return t.claims.get(r) }
 
 // Failure says why the last attempt to register or update did not succeed;
 // empty when it did.
@@ -210,12 +165,11 @@ func (t *Thing) Registered(r Ref) bool {
 // Owner returns the bare JID of a node's owner; that of the device itself owns
 // what has no owner of its own. Empty for nobody.
 func (t *Thing) Owner(r Ref) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.claims[r]; c.Owner != "" {
+	if c, _ := t.claims.get(r); c.Owner != "" {
 		return c.Owner
 	}
-	return t.claims[Ref{}].Owner
+	c, _ := t.claims.get(Ref{})
+	return c.Owner
 }
 
 // Code returns the claim code of a node; ok is false once it is claimed, and
@@ -258,28 +212,6 @@ func (t *Thing) notice(st *xmpp.Stanza, r Ref) error {
 	return nil
 }
 
-// change commits a claim and shows it then.
-func (t *Thing) change(r Ref, f func(c *Claim)) (old Claim, err error) {
-	t.changing.Lock()
-	defer t.changing.Unlock()
-	old, _ = t.Claim(r)
-	c := old
-	f(&c)
-	if c == old {
-		return old, nil
-	}
-	if c.Owner != old.Owner {
-		c.Since = t.cfg.Now().UTC()
-	}
-	if err := t.cfg.Store.Update(func(tx *store.Tx) error { return claimBucket.Put(tx, refKey(r), c) }); err != nil {
-		return old, fmt.Errorf("provisioning: the claim cannot be kept: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.claims[r] = c
-	return old, nil
-}
-
 func (t *Thing) claimed(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error) {
 	if err := t.sender(st); err != nil {
 		return nil, err
@@ -312,7 +244,7 @@ func (t *Thing) isRegistry(j jid.JID) bool {
 // setOwner takes the registry's word about the owner (0347-R12).
 func (t *Thing) setOwner(n Claimed) error {
 	owner := n.JID.Bare().String()
-	old, err := t.change(n.Ref, func(c *Claim) {
+	old, err := t.claims.change(n.Ref, func(c *Claim) {
 		c.Owner, c.Private, c.Removed, c.Key = owner, n.Private, false, ""
 		if n.Private {
 			c.Blanked = true // nobody sees it there, and no updates are due (0347-R27)
@@ -342,7 +274,7 @@ func (t *Thing) removed(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.change(n.Ref, func(c *Claim) { c.Removed = c.Owner != "" })
+	_, err = t.claims.change(n.Ref, func(c *Claim) { c.Removed = c.Owner != "" })
 	return nil, err
 }
 
@@ -369,9 +301,9 @@ func (t *Thing) disowned(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, erro
 // (0347-R34).
 func (t *Thing) forget(r Ref) error {
 	n, _ := t.node(r)
-	old, err := t.change(r, func(c *Claim) {
+	old, err := t.claims.change(r, func(c *Claim) {
 		if c.Owner != "" {
-			*c = t.fresh(n)
+			*c = t.claims.fresh(n)
 		}
 	})
 	if err != nil || old.Owner == "" {
@@ -386,231 +318,4 @@ func (t *Thing) forget(r Ref) error {
 	}
 	t.poke()
 	return nil
-}
-
-func (t *Thing) poke() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Online says that the session can be used; resumed that it is the former one.
-func (t *Thing) Online(resumed bool) {
-	t.mu.Lock()
-	t.online = true
-	if !resumed {
-		clear(t.registered)
-		clear(t.withdrawn)
-	}
-	t.mu.Unlock()
-	t.poke()
-}
-
-// Offline says that there is no session.
-func (t *Thing) Offline() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.online = false
-}
-
-// Shut keeps what has no owner out of the registry, so that nobody can claim
-// it, until it is called again with false. What owns itself stays.
-func (t *Thing) Shut(shut bool) {
-	t.mu.Lock()
-	changed := t.shut != shut
-	t.shut = shut
-	clear(t.withdrawn)
-	t.mu.Unlock()
-	if changed {
-		t.poke()
-	}
-}
-
-// withdraw takes one thing out of the registry, where a former session may
-// have put it.
-func (t *Thing) withdraw(ctx context.Context, r Ref) error {
-	err := t.query(ctx, Notice{Name: NameUnregister, Ref: r}, nil)
-	if err != nil && !errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}) {
-		return fmt.Errorf("unregistering: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.registered, r)
-	t.withdrawn[r] = t.shut // it may have been opened meanwhile
-	return nil
-}
-
-// Pauses between attempts to register.
-const (
-	firstPause = 5 * time.Second
-	lastPause  = 15 * time.Minute
-)
-
-// Run registers what is unclaimed and keeps the registry up to date until ctx
-// is done.
-func (t *Thing) Run(ctx context.Context) error {
-	pause := firstPause
-	for {
-		again := !t.work(ctx)
-		var timer <-chan time.Time
-		if again {
-			timer = time.After(pause)
-			pause = min(2*pause, lastPause)
-		} else {
-			pause = firstPause
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.wake:
-		case <-timer:
-		}
-	}
-}
-
-// work does what is due; done is false when it must be tried again.
-func (t *Thing) work(ctx context.Context) (done bool) {
-	t.mu.Lock()
-	ready := t.online && t.registry.String() != ""
-	t.mu.Unlock()
-	if !ready {
-		return true // Online and SetRegistry wake
-	}
-	if t.cfg.ClockSane != nil && !t.cfg.ClockSane() {
-		return false
-	}
-	var errs []error
-	if t.due() {
-		if err := t.befriend(ctx, true); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	for _, n := range t.cfg.Nodes {
-		if err := t.settle(ctx, n); err != nil {
-			t.log.Warn("the registry", "node", n.Ref.String(), "err", err)
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) == 0 && !t.due() {
-		if err := t.befriend(ctx, false); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	t.mu.Lock()
-	t.failed = errors.Join(errs...)
-	t.mu.Unlock()
-	return len(errs) == 0
-}
-
-// settle registers a node, or blanks the KEY of one that was claimed.
-func (t *Thing) settle(ctx context.Context, n Node) error {
-	c, _ := t.Claim(n.Ref)
-	t.mu.Lock()
-	known, withdrawn := t.registered[n.Ref], t.withdrawn[n.Ref]
-	shut := t.shut && !n.SelfOwned
-	t.mu.Unlock()
-	switch {
-	case c.Owner == "" && shut && withdrawn:
-	case c.Owner == "" && shut:
-		return t.withdraw(ctx, n.Ref)
-	case c.Owner == "" && !known:
-		return t.register(ctx, n, c)
-	case c.Owner != "" && !c.Blanked && !c.Removed && !n.SelfOwned: // 0347-R37
-		if err := t.update(ctx, n.Ref, []Tag{{Name: KeyTag}}); err != nil {
-			return err
-		}
-		if now, _ := t.Claim(n.Ref); now.Owner != c.Owner {
-			return nil
-		}
-		_, err := t.change(n.Ref, func(c *Claim) { c.Blanked = true })
-		return err
-	}
-	return nil
-}
-
-// ErrUnreachable says that the registry cannot be asked.
-var ErrUnreachable = errors.New("provisioning: the registry cannot be reached: its presence is missing")
-
-func (t *Thing) query(ctx context.Context, p xmpp.Payload, reply func(*xmpp.Stanza) error) error {
-	to := t.Registry()
-	if to.String() != "" {
-		to = t.cfg.Resolve(to)
-	}
-	if to.String() == "" {
-		return ErrUnreachable
-	}
-	return t.cfg.Session.Query(ctx, xmpp.Stanza{Type: xmpp.Set, To: to, Payload: p}, reply)
-}
-
-func (t *Thing) register(ctx context.Context, n Node, c Claim) error {
-	var owner *Claimed
-	err := t.query(ctx, Register{Ref: n.Ref, SelfOwned: n.SelfOwned, Tags: tagsWithKey(n, c)}, func(st *xmpp.Stanza) error {
-		if st.Child().Name() != NameClaimed {
-			return nil
-		}
-		got, err := ParseClaimed(st.Child())
-		owner = &got
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("registering: %w", err)
-	}
-	t.mu.Lock()
-	t.registered[n.Ref] = true
-	t.mu.Unlock()
-	if owner == nil {
-		return nil
-	}
-	owner.Ref = n.Ref
-	return t.setOwner(*owner)
-}
-
-// Update changes tags in the registry, where an empty string removes one.
-// Nothing is sent for a thing that is private, removed or unclaimed (0347-R27,
-// R30).
-func (t *Thing) Update(ctx context.Context, r Ref, tags []Tag) error {
-	if c, ok := t.Claim(r); !ok || c.Private || c.Removed || c.Owner == "" {
-		return nil
-	}
-	if err := t.befriend(ctx, true); err != nil {
-		return fmt.Errorf("updating: %w", err)
-	}
-	if err := t.awaitRegistry(ctx); err != nil {
-		return fmt.Errorf("updating: %w", err)
-	}
-	err := t.update(ctx, r, tags)
-	if err == nil && !t.due() {
-		err = t.befriend(ctx, false)
-	}
-	return err
-}
-
-func (t *Thing) update(ctx context.Context, r Ref, tags []Tag) error {
-	gone := false
-	err := t.query(ctx, Update{Ref: r, Tags: tags}, func(st *xmpp.Stanza) error {
-		gone = st.Child().Name() == NameDisowned
-		return nil
-	})
-	switch {
-	case errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}): // 0347-R30
-		_, err = t.change(r, func(c *Claim) { c.Removed = true })
-		return err
-	case err != nil:
-		return fmt.Errorf("updating: %w", err)
-	case gone:
-		return t.forget(r)
-	}
-	return nil
-}
-
-// Unregister takes everything out of the registry.
-func (t *Thing) Unregister(ctx context.Context) error {
-	var errs []error
-	for _, n := range t.cfg.Nodes {
-		if err := t.query(ctx, Notice{Name: NameUnregister, Ref: n.Ref}, nil); err != nil {
-			errs = append(errs, fmt.Errorf("unregistering: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -233,7 +233,7 @@ func (p *panel) runButton(ctx context.Context) error {
 			p.show(identifyTime)
 			p.g.log.Info("the button was pressed")
 			if p.g.pairing != nil {
-				p.g.pairing.look()
+				p.g.pairing.services.look()
 				p.g.pairing.window.open()
 			}
 		case board.Holding:

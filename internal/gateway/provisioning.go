@@ -15,41 +15,23 @@ import (
 	"postern/internal/config"
 	"postern/internal/local"
 	"postern/internal/node"
-	"postern/internal/store"
 	"postern/provisioning"
 	"postern/xmpp"
 	"postern/xmpp/roster"
 )
 
-// pairing is the part of the gateway that is provisioned: it finds registry
-// and provisioning server, and keeps who was trusted.
+// pairing is the part of the gateway that is provisioned: whose it is, and who
+// is asked about others.
 type pairing struct {
-	g      *Gateway
-	cfg    *config.Provisioning
-	thing  *provisioning.Thing  // nil when nothing is registered
-	access *provisioning.Access // nil when nobody is asked
-	tokens *provisioning.Tokens // with access
-	again  chan struct{}        // look again
-	trust  chan struct{}        // the servers have changed
-	known  trusted
-	window *window // nil: it can be claimed at any time
-
-	mu  sync.Mutex
-	err error // of the last search
+	g        *Gateway
+	cfg      *config.Provisioning
+	services *services
+	thing    *provisioning.Thing  // nil when nothing is registered
+	access   *provisioning.Access // nil when nobody is asked
+	tokens   *provisioning.Tokens // with access
+	trust    chan struct{}        // the servers have changed
+	window   *window              // nil: it can be claimed at any time
 }
-
-// trusted is what was found, kept so that trust does not move to somebody else
-// because a service is away: only a changed configuration, or the end of an
-// ownership, starts a new search (0324-R06).
-type trusted struct {
-	Registry string   `json:",omitempty"`
-	Servers  []string `json:",omitempty"`
-	For      string   // the places that were configured
-}
-
-var trustedBucket = store.Bucket[trusted]{Name: "provisioning.trusted"}
-
-const trustedKey = "services"
 
 // openPairing builds the rooms of the section provisioning, if it is used.
 func (g *Gateway) openPairing() error {
@@ -57,16 +39,17 @@ func (g *Gateway) openPairing() error {
 	if !cfg.Use || !cfg.Registry.Use && !cfg.Server.Use {
 		return nil
 	}
-	p := &pairing{g: g, cfg: cfg, again: make(chan struct{}, 1), trust: make(chan struct{}, 1)}
-	if err := p.load(); err != nil {
+	p := &pairing{g: g, cfg: cfg, trust: make(chan struct{}, 1)}
+	p.services = &services{g: g, cfg: cfg, owner: p.owner, use: p.use, again: make(chan struct{}, 1)}
+	if err := p.services.load(); err != nil {
 		return err
 	}
 	log := g.log.With("part", "provisioning")
 	var err error
 	if cfg.Registry.Use {
 		p.thing, err = provisioning.NewThing(provisioning.ThingConfig{
-			Session: lateSession{g}, Store: g.db, Registry: parseJID(p.known.Registry), Nodes: registered(cfg),
-			Resolve: p.resolve, ClockSane: clockSane, Logger: log,
+			Session: lateSession{g}, Store: g.db, Registry: parseJID(p.services.trusted().Registry), Nodes: registered(cfg),
+			Resolve: g.resolve, ClockSane: clockSane, Logger: log,
 			OnClaimed: p.claimed, OnDisowned: p.disowned, Befriend: p.befriend,
 		})
 		if err != nil {
@@ -74,15 +57,19 @@ func (g *Gateway) openPairing() error {
 		}
 		p.window = newWindow(g, p.thing)
 	}
+	// An ownership that ended without this being kept takes its trust with it.
+	if err := p.services.change(func(*trusted) {}); err != nil {
+		g.log.Warn("what was trusted", "err", err)
+	}
 	if cfg.Server.Use {
 		p.tokens, err = provisioning.NewTokens(provisioning.TokensConfig{
-			Session: lateSession{g}, Store: g.db, Name: parseJID(g.cfg.Account.JID).String(), Resolve: p.resolve, Logger: log,
+			Session: lateSession{g}, Store: g.db, Name: parseJID(g.cfg.Account.JID).String(), Resolve: g.resolve, Logger: log,
 		})
 		if err != nil {
 			return err
 		}
 		ac := provisioning.AccessConfig{
-			Session: lateSession{g}, Store: g.db, Servers: parseJIDs(p.known.Servers), Resolve: p.resolve, Local: g.access,
+			Session: lateSession{g}, Store: g.db, Servers: parseJIDs(p.services.trusted().Servers), Resolve: g.resolve, Local: g.access,
 			CheckFriends: cfg.Server.CheckFriends, CacheSize: cfg.Server.Remember, CacheAge: cfg.Server.RememberFor,
 			Timeout: cfg.Server.Timeout, Tokens: p.tokens, Logger: log, OnChanged: g.rightsChanged,
 		}
@@ -124,32 +111,6 @@ func parseJIDs(list []string) (out []jid.JID) {
 	return out
 }
 
-// load reads what was found before, unless the configuration says otherwise
-// now.
-func (p *pairing) load() error {
-	want := fmt.Sprintf("%+v %+v", p.cfg.Registry.Place, p.cfg.Server.Place)
-	err := p.g.db.View(func(tx *store.Tx) (err error) {
-		p.known, _, err = trustedBucket.Get(tx, trustedKey)
-		return err
-	})
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
-		return fmt.Errorf("provisioning: %w", err)
-	}
-	if err != nil || p.known.For != want {
-		p.known = trusted{For: want}
-	}
-	return nil
-}
-
-func (p *pairing) keep(t trusted) error {
-	err := p.g.db.Update(func(tx *store.Tx) error { return trustedBucket.Put(tx, trustedKey, t) })
-	if err != nil {
-		return fmt.Errorf("provisioning: what was found cannot be kept: %w", err)
-	}
-	p.known = t
-	return nil
-}
-
 // registered lists what is registered: the gateway and the nodes that stand
 // for themselves.
 func registered(cfg *config.Provisioning) []provisioning.Node {
@@ -187,11 +148,11 @@ func checkTag(name, value string) error {
 
 // resolve returns where a service answers requests: for an account, the first
 // resource of its presence.
-func (p *pairing) resolve(j jid.JID) jid.JID {
+func (g *Gateway) resolve(j jid.JID) jid.JID {
 	if j.Localpart() == "" {
 		return j
 	}
-	if rs := p.g.roster.Resources(j); len(rs) > 0 {
+	if rs := g.roster.Resources(j); len(rs) > 0 {
 		return rs[0].From
 	}
 	return jid.JID{}
@@ -208,8 +169,12 @@ func (p *pairing) owner() string {
 
 // claimed and disowned are called by the thing after the change is on the
 // disk; what follows from it needs the network and is done by run.
-func (p *pairing) claimed(r node.Ref, _ jid.JID)  { p.changedHands(r) }
-func (p *pairing) disowned(r node.Ref, o jid.JID) { p.changedHands(r); p.leave(o) }
+func (p *pairing) claimed(r node.Ref, _ jid.JID) { p.changedHands(r) }
+func (p *pairing) disowned(r node.Ref, o jid.JID) {
+	p.services.disowned()
+	p.changedHands(r)
+	p.leave(o)
+}
 
 // changedHands forgets what was learned under the former owner (0324-R44).
 func (p *pairing) changedHands(node.Ref) {
@@ -249,22 +214,8 @@ func (p *pairing) online(ctx context.Context, resumed bool) {
 			p.g.log.Warn("the provisioning server was not told that we are here", "err", err)
 		}
 	}
-	p.look()
+	p.services.look()
 }
-
-// look makes run look for services that are not known yet.
-func (p *pairing) look() {
-	select {
-	case p.again <- struct{}{}:
-	default:
-	}
-}
-
-// Pauses between searches.
-const (
-	firstSearch = 15 * time.Second
-	lastSearch  = 15 * time.Minute
-)
 
 // run keeps the rooms going and looks for services until ctx is done.
 func (p *pairing) run(ctx context.Context) error {
@@ -283,27 +234,7 @@ func (p *pairing) run(ctx context.Context) error {
 		wg.Go(func() { _ = p.tokens.Run(ctx) }) // returns nil
 		wg.Go(func() { p.fetchTokens(ctx) })
 	}
-	pause := firstSearch
-	for {
-		var timer <-chan time.Time
-		if p.g.session.State().Phase == xmpp.Online {
-			err := p.find(ctx)
-			p.mu.Lock()
-			p.err = err
-			p.mu.Unlock()
-			if err != nil {
-				timer = time.After(pause)
-				pause = min(2*pause, lastSearch)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.again:
-			pause = firstSearch
-		case <-timer:
-		}
-	}
+	return p.services.run(ctx)
 }
 
 // fetchTokens gets a token of each provisioning server. The first one needs a
@@ -358,51 +289,29 @@ func (p *pairing) tokensFetched(ctx context.Context) bool {
 	return true
 }
 
-// find looks for what is not known yet and keeps what it finds.
-func (p *pairing) find(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	var errs []error
-	now := p.known
-	if p.thing != nil && now.Registry == "" {
-		j, err := p.findOne(ctx, p.cfg.Registry.Place, provisioning.NSDiscovery)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("thing registry: %w", err))
-		} else {
-			now.Registry = j.String()
-		}
+// use takes what is trusted from the search for it.
+func (p *pairing) use(ctx context.Context, t trusted) error {
+	if p.thing != nil && t.Registry != "" {
+		p.thing.SetRegistry(parseJID(t.Registry))
 	}
-	if p.access != nil && len(now.Servers) == 0 {
-		j, err := p.findOne(ctx, p.cfg.Server.Place, provisioning.NS, p.candidates(now)...)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("provisioning server: %w", err))
-		} else {
-			now.Servers = []string{j.String()}
-		}
+	if p.access == nil {
+		return nil
 	}
-	if now.Registry == p.known.Registry && len(now.Servers) == len(p.known.Servers) {
-		return errors.Join(errs...)
-	}
-	if err := p.keep(now); err != nil {
+	before := p.access.Servers()
+	err := p.access.SetServers(parseJIDs(t.Servers))
+	if slices.EqualFunc(before, p.access.Servers(), jid.JID.Equal) {
 		return err
 	}
-	p.g.log.Info("services found", "registry", now.Registry, "provisioning", now.Servers)
-	if p.access != nil {
-		if err := p.access.SetServers(parseJIDs(now.Servers)); err != nil {
-			return err
-		}
-		if err := p.access.Online(ctx); err != nil {
-			return err
-		}
-		select {
-		case p.trust <- struct{}{}:
-		default:
-		}
+	p.g.log.Info("services are trusted", "registry", t.Registry, "provisioning", t.Servers)
+	// Where this is lost with the session, the next one says it.
+	if err := p.access.Online(ctx); err != nil && ctx.Err() == nil {
+		p.g.log.Warn("the provisioning server was not told that we are here", "err", err)
 	}
-	if p.thing != nil {
-		p.thing.SetRegistry(parseJID(now.Registry))
+	select {
+	case p.trust <- struct{}{}:
+	default:
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // befriend makes or ends the friendship with a registry on an account. One that
@@ -420,38 +329,6 @@ func (p *pairing) befriend(ctx context.Context, registry jid.JID, friend bool) e
 	return p.g.dropContact(ctx, registry)
 }
 
-// candidates are who else may be the provisioning server: the registry, then
-// the owner (XEP-0347 §3.4).
-func (p *pairing) candidates(t trusted) (list []jid.JID) {
-	if t.Registry != "" {
-		list = append(list, parseJID(t.Registry))
-	}
-	if o := p.owner(); o != "" {
-		list = append(list, parseJID(o))
-	}
-	return list
-}
-
-func (p *pairing) findOne(ctx context.Context, at config.Place, feature string, more ...jid.JID) (jid.JID, error) {
-	places := provisioning.Places{Subdomain: at.Subdomain, User: at.User, Else: more, Resolve: p.resolve}
-	if strings.Contains(at.Address, "@") {
-		places.Account = at.Address
-	} else {
-		places.Component = at.Address
-	}
-	own := p.g.session.LocalAddr()
-	// An account can be asked once it is a contact (0324-R59, 0347-R06).
-	for _, j := range places.Accounts(own) {
-		if c, ok := p.g.roster.Contact(j); ok && (c.To() || c.Ask) {
-			continue
-		}
-		if err := p.g.roster.Subscribe(ctx, j); err != nil {
-			return jid.JID{}, err
-		}
-	}
-	return provisioning.Find(ctx, p.g.session, own, feature, places)
-}
-
 // presence looks again when an account that may be a service has come.
 func (p *pairing) presence(_ *xmpp.Stanza, pr roster.Presence, available bool) {
 	if !available {
@@ -463,7 +340,7 @@ func (p *pairing) presence(_ *xmpp.Stanza, pr roster.Presence, available bool) {
 	}
 	for _, at := range []config.Place{p.cfg.Registry.Place, p.cfg.Server.Place} {
 		if at.Address == bare.String() || at.User != "" && at.User == bare.Localpart() {
-			p.look()
+			p.services.look()
 		}
 	}
 }
@@ -500,17 +377,8 @@ func (p *pairing) status() *local.Provisioning {
 		out.Registry = p.thing.Registry().String()
 		out.Window = p.window.status()
 	}
-	out.Error = p.failure()
+	out.Error = p.services.failure()
 	return out
-}
-
-func (p *pairing) failure() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err != nil {
-		return p.err.Error()
-	}
-	return ""
 }
 
 // things lists what is registered, with the claim codes where they are asked
@@ -583,8 +451,8 @@ func (g *Gateway) pairingDoor(context.Context, *local.Request) (any, error) {
 	}
 	out := local.Pairing{Account: parseJID(g.config().Account.JID).String(), Registry: g.pairing.thing.Registry().String(), Things: g.pairing.things(true)}
 	switch conn := g.session.State(); {
-	case out.Registry == "" && g.pairing.failure() != "":
-		out.Error = g.pairing.failure()
+	case out.Registry == "" && g.pairing.services.failure() != "":
+		out.Error = g.pairing.services.failure()
 	case conn.Phase != xmpp.Online:
 		out.Error = "the gateway is not connected: " + conn.Phase.String()
 		if conn.Err != nil {

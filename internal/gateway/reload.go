@@ -43,6 +43,7 @@ func (g *Gateway) Reload(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("%w; the old configuration is in force", err)
 	}
 	g.access.set(list)
+	g.rightsChanged() // what apply told came before the new list
 	g.log.Info("the changed configuration is in force", "config", cfg.File, "nodes", len(cfg.Nodes))
 	return nil
 }
