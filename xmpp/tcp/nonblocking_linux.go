@@ -3,20 +3,23 @@ package tcp
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 )
 
 // Nonblocking returns nc with reads and writes of its own, if it is a TCP
 // connection, and else nc itself.
 //
 // Around a system call Go's runtime prepares for one that blocks, and wakes its
-// monitor thread if the program was idle. A socket's calls never block: the
-// runtime waits for it elsewhere. For a program that is idle between stanzas,
-// waking that thread, on a core that somebody else may need just then, costs
-// more than a small stanza does (docs/benchmarks.md). So these
-// calls go past the scheduler.
+// monitor thread if the program was idle. A socket's calls do not wait for the
+// peer: the runtime does that elsewhere. For a program that is idle between
+// stanzas, waking that thread, on a core that somebody else may need just then,
+// costs more than a small stanza does (docs/benchmarks.md). So these calls go
+// past the scheduler. It cannot stop the goroutine while one lasts, not even
+// for a collection that all others wait for already; maxCall keeps them short.
+//
+// The socket must stay in nonblocking mode: nobody may call nc.File().Fd().
 func Nonblocking(nc net.Conn) net.Conn {
 	t, ok := nc.(*net.TCPConn)
 	if !ok {
@@ -51,7 +54,7 @@ type transfer struct {
 }
 
 func (t *transfer) read(fd uintptr) bool {
-	n, again := t.call(syscall.SYS_READ, fd)
+	n, again := t.call(sysRead, fd)
 	if again {
 		return false
 	}
@@ -63,7 +66,7 @@ func (t *transfer) read(fd uintptr) bool {
 
 func (t *transfer) write(fd uintptr) bool {
 	for len(t.p) > 0 {
-		n, again := t.call(syscall.SYS_WRITE, fd)
+		n, again := t.call(sysWrite, fd)
 		if again {
 			return false
 		}
@@ -76,13 +79,16 @@ func (t *transfer) write(fd uintptr) bool {
 	return true
 }
 
+// maxCall bounds what the kernel copies in one call, in octets.
+const maxCall = 64 << 10
+
 // call makes one system call for t.p, which is not empty.
-func (t *transfer) call(trap, fd uintptr) (n int, again bool) {
+func (t *transfer) call(sys func(fd uintptr, p []byte) (int, syscall.Errno), fd uintptr) (n int, again bool) {
 	for {
-		r, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)))
+		n, errno := sys(fd, t.p[:min(len(t.p), maxCall)])
 		switch errno {
 		case 0:
-			return int(r), false
+			return n, false
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return 0, true
@@ -129,8 +135,11 @@ func (c *nonblocking) named(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	if of, ok := err.(*net.OpError); ok { // of RawConn
-		err = of.Err
+	switch e := err.(type) {
+	case syscall.Errno:
+		err = os.NewSyscallError(op, e)
+	case *net.OpError: // of RawConn
+		err = e.Err
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

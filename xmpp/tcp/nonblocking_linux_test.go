@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,7 +78,7 @@ func TestNonblockingErrors(t *testing.T) {
 		t.Errorf("reading nothing: %d, %v", n, err)
 	}
 
-	_ = b.(interface{ Unwrap() net.Conn }).Unwrap().(*net.TCPConn).SetLinger(0)
+	_ = raw(b).SetLinger(0)
 	b.Close()
 	if _, err = a.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("reset by the peer: %v", err)
@@ -118,5 +120,127 @@ func TestNonblockingAllocatesNothing(t *testing.T) {
 		_, _ = io.ReadFull(b, buf)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestNonblockingErrorsReadAsBefore compares whole texts: logs and what is
+// searched in them stay the same.
+func TestNonblockingErrorsReadAsBefore(t *testing.T) {
+	failures := map[string]func(c, peer net.Conn) error{
+		"reset": func(c, peer net.Conn) error {
+			_ = raw(peer).SetLinger(0)
+			peer.Close()
+			_, err := c.Read(make([]byte, 1))
+			return err
+		},
+		"broken pipe": func(c, peer net.Conn) error {
+			_ = raw(c).CloseWrite()
+			_, err := c.Write([]byte("x"))
+			return err
+		},
+		"closed": func(c, _ net.Conn) error {
+			c.Close()
+			_, err := c.Write([]byte("x"))
+			return err
+		},
+		"nothing into a closed one": func(c, _ net.Conn) error {
+			c.Close()
+			_, err := c.Write(nil)
+			return err
+		},
+		"too late": func(c, _ net.Conn) error {
+			_ = c.SetDeadline(time.Unix(1, 0))
+			_, err := c.Read(make([]byte, 1))
+			return err
+		},
+	}
+	for name, fail := range failures {
+		a, b := mustPair(t)
+		got := fail(a, b)
+		a, b = mustPair(t)
+		want := fail(raw(a), raw(b))
+		if got == nil || want == nil || ports.ReplaceAllString(got.Error(), "") != ports.ReplaceAllString(want.Error(), "") {
+			t.Errorf("%s: %v, package net says %v", name, got, want)
+		}
+		var sys *os.SyscallError
+		if errors.As(got, &sys) != errors.As(want, &sys) {
+			t.Errorf("%s: %#v, package net gives %#v", name, got, want)
+		}
+	}
+}
+
+var ports = regexp.MustCompile(`:\d+`)
+
+// raw returns package net's connection.
+func raw(c net.Conn) *net.TCPConn {
+	if u, ok := c.(interface{ Unwrap() net.Conn }); ok {
+		c = u.Unwrap()
+	}
+	return c.(*net.TCPConn)
+}
+
+// TestNonblockingIsAnEvent: what was done before sending is seen by who has
+// received. The race detector judges it.
+func TestNonblockingIsAnEvent(t *testing.T) {
+	a, b := mustPair(t)
+	told := ""
+	go func() {
+		told = "before"
+		_, _ = a.Write([]byte("x"))
+	}()
+	if _, err := b.Read(make([]byte, 1)); err != nil || told != "before" {
+		t.Errorf("%q, %v", told, err)
+	}
+}
+
+// TestNonblockingWritesInOnePiece: writers share a connection, and each one's
+// octets stay together, whatever the number of calls they take.
+func TestNonblockingWritesInOnePiece(t *testing.T) {
+	a, b := mustPair(t)
+	const writers, size = 4, 3*maxCall + 1
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			if n, err := a.Write(bytes.Repeat([]byte{byte('a' + i)}, size)); n != size || err != nil {
+				t.Errorf("%d of %d octets, %v", n, size, err)
+			}
+		})
+	}
+	got := make([]byte, size)
+	for range writers {
+		if _, err := io.ReadFull(b, got); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Count(got, got[:1]) != size {
+			t.Error("what two writers sent is mixed up")
+		}
+	}
+	wg.Wait()
+}
+
+// TestNonblockingCloseEndsBoth: reading and writing both wait when the
+// connection is closed.
+func TestNonblockingCloseEndsBoth(t *testing.T) {
+	a, _ := mustPair(t)
+	ends := make(chan error, 2)
+	go func() { _, err := a.Read(make([]byte, 1)); ends <- err }()
+	go func() {
+		var err error
+		for err == nil {
+			_, err = a.Write(make([]byte, 1<<20))
+		}
+		ends <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // until the buffers are full
+	a.Close()
+	for range 2 {
+		select {
+		case err := <-ends:
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("closed meanwhile: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("something still waits on a closed connection")
+		}
 	}
 }
