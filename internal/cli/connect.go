@@ -216,11 +216,11 @@ func (c *conn) findFailure(a Account, j jid.JID, err error) error {
 	f := &failure{msg: j.String(), err: err}
 	switch {
 	case errors.Is(err, errOffline):
-		f.code, f.hint = ExitUnreachable, "start it, or give its full address if it hides its presence"
+		f.code, f.hint = ExitUnreachable, "is it running? A thing that hides its presence needs its full address"
 	case errors.Is(err, errPending):
 		f.code, f.hint = ExitTimeout, fmt.Sprintf("if it runs, its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	case errors.Is(err, errRefused):
-		f.code, f.hint = ExitDenied, fmt.Sprintf("its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
+		f.code, f.hint = ExitDenied, fmt.Sprintf("is the address right? Then its owner must let %s be a friend: by postern approve, or in its configuration", own.Bare())
 	default:
 		return c.refusal(a, j, err)
 	}

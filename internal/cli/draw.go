@@ -107,10 +107,14 @@ func drawCurve(w io.Writer, c *curve, columns, rows int) error {
 	fmt.Fprintf(&b, "%s %s: min %s, max %s, last %s %s\n", clean(c.node), clean(c.field), low, high, clean(f.last.text), clean(c.unit))
 	for r := range rows {
 		label := ""
-		switch r {
-		case 0:
+		switch {
+		case f.min.v == f.max.v: // in the middle, as frame has it
+			if r == rows/2 {
+				label = high
+			}
+		case r == 0:
 			label = high
-		case rows - 1:
+		case r == rows-1:
 			label = low
 		}
 		b.WriteString(strings.TrimRight(fmt.Sprintf("%*s ┤%s", margin, label, cv.row(r)), " ") + "\n")

@@ -199,6 +199,9 @@ func (f *finder) find(ctx context.Context, thing jid.JID) (jid.JID, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return jid.JID{}, late // that the time was up says nothing more
+			}
 			return jid.JID{}, fmt.Errorf("%w: %w", late, ctx.Err())
 		}
 	}

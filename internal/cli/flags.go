@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"postern/internal/config"
 )
 
 // flagSet is a flag.FlagSet that takes flags behind arguments too.
@@ -35,7 +37,7 @@ func (fs *flagSet) parse(e *Env, args []string) ([]string, error) {
 				fmt.Fprint(e.Stdout, fs.help)
 				return nil, errHelp
 			}
-			return nil, usagef("%v", err)
+			return nil, usagef("%s", OptionFault(fs.FlagSet, err))
 		}
 		left := fs.Args()
 		if len(left) == 0 {
@@ -47,6 +49,41 @@ func (fs *flagSet) parse(e *Env, args []string) ([]string, error) {
 		rest = append(rest, left[0])
 		args = left[1:]
 	}
+}
+
+// OptionFault says what is wrong with an option, and what was probably meant:
+// package flag knows options with one dash and tells of parse errors.
+func OptionFault(fs *flag.FlagSet, err error) string {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		name = strings.TrimPrefix(name, "-")
+		var names []string
+		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+		if n := config.Nearest(name, names); n != "" {
+			return fmt.Sprintf("there is no option --%s; did you mean --%s?", name, n)
+		}
+		return fmt.Sprintf("there is no option --%s", name)
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return fmt.Sprintf("--%s needs a value behind it", strings.TrimPrefix(name, "-"))
+	}
+	// invalid value "5" for flag -timeout: parse error
+	value, rest, ok := strings.Cut(text, " for flag -")
+	name, why, more := strings.Cut(rest, ": ")
+	f := fs.Lookup(name)
+	if !ok || !more || f == nil {
+		return text
+	}
+	value = strings.TrimPrefix(value, "invalid value ")
+	if g, ok := f.Value.(flag.Getter); ok {
+		switch g.Get().(type) {
+		case time.Duration:
+			return fmt.Sprintf("--%s %s is no length of time; write for example 15s, 10m or 2h", name, value)
+		case int, int64, uint, uint64:
+			return fmt.Sprintf("--%s %s is no number that fits", name, value)
+		}
+	}
+	return fmt.Sprintf("--%s %s: %s", name, value, why)
 }
 
 // list is a flag that may be given several times.

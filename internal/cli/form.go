@@ -194,7 +194,7 @@ func (f *editor) assign(ctx context.Context) error {
 		}
 		v, fault := fit(&f.form.Fields[i], a[1])
 		if fault != "" {
-			return &failure{code: ExitFailure, msg: a[0] + " " + fault}
+			return usagef("%s %s, not %q", a[0], fault, a[1])
 		}
 		f.edited[a[0]] = v
 	}
@@ -255,7 +255,11 @@ func (f *editor) interact(ctx context.Context) error {
 	}
 	f.merge()
 	if len(f.edited) == 0 {
-		fmt.Fprintln(out, "nothing was changed, nothing is sent")
+		text := "nothing was changed, nothing is sent"
+		if len(asked) == 0 {
+			text = "nothing can be set here"
+		}
+		fmt.Fprintln(out, text)
 		f.giveUp(ctx)
 		return nil
 	}

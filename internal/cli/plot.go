@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,7 +79,13 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	if err := writeFailures(e.Stderr, res.Faults); err != nil {
 		return err
 	}
-	return e.showCurves(res.Items, to)
+	if err := e.showCurves(res.Items, to); err != nil {
+		return err
+	}
+	if len(res.Items) == 0 && len(t.req.Fields) > 0 {
+		return &failure{code: ExitFailure, msg: t.jid.String() + ": no field of that name has a value in that time", hint: "postern read shows the fields there are"}
+	}
+	return nil
 }
 
 // files are where the values go instead of the terminal; empty for nowhere.
@@ -132,11 +139,10 @@ func (e *Env) toFile(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	if err := write(f); err != nil {
-		f.Close()
-		return err
+	if err = errors.Join(write(f), f.Close()); err == nil {
+		fmt.Fprintf(e.Stderr, "Wrote %s.\n", path)
 	}
-	return f.Close()
+	return err
 }
 
 // curve is the past of one field.

@@ -66,6 +66,21 @@ func TestDrawCurve(t *testing.T) {
 	}
 }
 
+// A value that never changes is one line with one label beside it.
+func TestDrawConstant(t *testing.T) {
+	cs := curvesOf(plotted(t, "t", "numeric", "21.5", "21.5"))
+	var b bytes.Buffer
+	if err := drawCurve(&b, &cs[0], 40, 7); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(b.String(), "\n")[1:8] {
+		label, drawn := strings.HasPrefix(line, "21.5 ┤"), strings.ContainsFunc(line, func(c rune) bool { return c >= 0x2800 && c < 0x2900 })
+		if label != (i == 3) || drawn != (i == 3) {
+			t.Errorf("row %d: %q", i, line)
+		}
+	}
+}
+
 // Whatever a thing sends can be drawn or is left out.
 func TestDrawAnything(t *testing.T) {
 	for _, vs := range [][]string{

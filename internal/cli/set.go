@@ -30,10 +30,10 @@ The type of a parameter is taken from the thing's control form, which needs no
 right to read. PARAMETER:TYPE=VALUE says it: boolean, int, long, double,
 string, date, time, dateTime, duration, color.
 
-The thing is asked to answer in the language of LC_ALL, LC_MESSAGES or LANG.
-
   --node N           a node; several times for several, in place of NODE
   --source S         the data source of the nodes, where it is needed
+  --lang L           the language of what the thing answers, for example de;
+                     else that of LC_ALL, LC_MESSAGES or LANG
   --json             one JSON document instead of text
 ` + commonHelp
 
@@ -62,12 +62,13 @@ func (o *order) request() control.SetRequest {
 
 func (e *Env) setArgs(opt *common, args []string) (order, error) {
 	fs := newFlags("set", setHelp)
-	o := order{lang: e.language()}
+	var o order
 	var nodes list
 	var source string
 	opt.add(fs)
 	fs.Var(&nodes, "node", "")
 	fs.StringVar(&source, "source", "", "")
+	fs.StringVar(&o.lang, "lang", e.language(), "")
 	fs.BoolVar(&o.json, "json", false, "")
 	rest, err := fs.parse(e, args)
 	if err != nil {

@@ -213,9 +213,7 @@ func (w *watcher) printChanges(res sensors.Result) error {
 		if w.last[fieldKey(f)] == shownValue(f) {
 			continue
 		}
-		_, err := fmt.Fprintf(w.e.Stdout, "%s  %s  %s = %s\n", timeText(f.Time, time.Now()), clean(f.Ref.String()), clean(f.Name),
-			strings.TrimSpace(valueText(f)+" "+clean(f.Unit)+"  "+qualityText(f.Quality)))
-		if err != nil {
+		if _, err := fmt.Fprintln(w.e.Stdout, eventLine(f, time.Now())); err != nil {
 			return err
 		}
 	}

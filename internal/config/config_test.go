@@ -176,7 +176,7 @@ func TestProblems(t *testing.T) {
 		{head + "server: {address: nowhere}\n", "2:19", "does not fit", "host:port"},
 		{head + "sever: {}\n", "2:1", "no such key", "did you mean server?"},
 		{head + "log: {level: debug\n", "", "not valid YAML", "brackets"},
-		{head + "log:\n\tlevel: debug\n", "3:1", "not valid YAML", ""},
+		{head + "log:\n\tlevel: debug\n", "3:1", "not valid YAML: a tab indents", "spaces"},
 		{head + "log: {level: info, level: debug}\n", "2:20", "there twice, first in line 2", "keep one"},
 		{head + "log: info\n", "2:6", "keys with values are wanted", ""},
 		{head + "log: {level: }\n", "2:7", "value is missing", ""},

@@ -185,8 +185,8 @@ func (r *report) syntax(err error) {
 		text = text[:i]
 	}
 	fix := "check indentation, brackets and quotes around here"
-	if strings.Contains(text, "tab") {
-		fix = "indent with spaces"
+	if strings.Contains(text, "'\t'") || strings.Contains(text, "tab") {
+		text, fix = "a tab indents this line", "indent with spaces"
 	}
 	r.add(at, "", "not valid YAML: "+text, fix)
 }

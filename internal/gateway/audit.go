@@ -111,8 +111,13 @@ func (a *auditor) tell(r audit.Record) {
 	if len(set) > 1000 {
 		set = set[:1000] + "…"
 	}
-	a.log.Log(context.Background(), level, "command "+r.Outcome, "from", r.From, "origin", r.Origin,
-		"nodes", strings.Join(r.Nodes, " "), "set", set, "err", r.Error)
+	what := []any{"origin", r.Origin, "nodes", strings.Join(r.Nodes, " "), "set", set}
+	for _, more := range [...][2]string{{"from", r.From}, {"err", r.Error}} {
+		if more[1] != "" {
+			what = append(what, more[0], more[1])
+		}
+	}
+	a.log.Log(context.Background(), level, "command "+r.Outcome, what...)
 }
 
 func record(c *control.Command, outcome string, err error) audit.Record {

@@ -99,9 +99,9 @@ func (g *Gateway) outputOf(id, parameter string) (control.Output, *node.Paramete
 func personAt(p local.Peer) string {
 	uid := strconv.FormatUint(uint64(p.UID), 10)
 	if u, err := user.LookupId(uid); err == nil {
-		return u.Username + " at the machine"
+		return u.Username
 	}
-	return "user " + uid + " at the machine"
+	return "user " + uid
 }
 
 // restoreOverrides holds the outputs again that a person held before a

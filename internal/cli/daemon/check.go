@@ -155,7 +155,11 @@ func showFine(env *cli.Env, cfg *config.Config) {
 // remarks make no file wrong.
 func remarks(cfg *config.Config) []string {
 	var out []string
-	if cfg.Access.Owner == "" && len(cfg.Access.Allow) == 0 {
+	switch {
+	case cfg.Access.Owner != "" || len(cfg.Access.Allow) > 0:
+	case cfg.Provisioning.Use:
+		out = append(out, "access has neither owner nor allow: nobody may read or switch anything until somebody has claimed it; see postern pair")
+	default:
 		out = append(out, "nobody may read or switch anything: access has neither owner nor allow")
 	}
 	if len(cfg.Nodes) == 0 {

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 
 	"postern/internal/cli"
 	"postern/internal/config"
@@ -49,7 +48,7 @@ func (f *flags) parse(env *cli.Env, args []string) ([]string, error) {
 				fmt.Fprint(env.Stdout, f.help)
 				return nil, errHelp
 			}
-			return nil, f.unknown(err)
+			return nil, usagef("%s", cli.OptionFault(f.FlagSet, err))
 		}
 		left := f.Args()
 		if len(left) == 0 {
@@ -60,21 +59,6 @@ func (f *flags) parse(env *cli.Env, args []string) ([]string, error) {
 		}
 		rest, args = append(rest, left[0]), left[1:]
 	}
-}
-
-// unknown adds the nearest option to the error for an unknown one.
-func (f *flags) unknown(err error) error {
-	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
-	if !ok {
-		return usagef("%v", err)
-	}
-	name = strings.TrimPrefix(name, "-")
-	var names []string
-	f.VisitAll(func(fl *flag.Flag) { names = append(names, fl.Name) })
-	if n := config.Nearest(name, names); n != "" {
-		return usagef("there is no option --%s; did you mean --%s?", name, n)
-	}
-	return usagef("there is no option --%s", name)
 }
 
 // finish prints err and returns the exit code that it means.

@@ -98,6 +98,10 @@ func TestCheck(t *testing.T) {
 	if code, out, _ := call(t, Check, "", good); code != 0 || !strings.Contains(out, "fine: account gw@site.example, 1 node (room)") || !strings.Contains(out, "nobody may read") {
 		t.Errorf("%d %s", code, out)
 	}
+	claimed := file(t, "account: {jid: gw@site.example, password: {env: PW}}\nprovisioning: {use: true}\nnodes:\n  - {id: room, kind: bme280}\n")
+	if code, out, _ := call(t, Check, "", claimed); code != 0 || !strings.Contains(out, "until somebody has claimed it") {
+		t.Errorf("%d %s", code, out)
+	}
 	bad := file(t, "account: {jid: gw@site.example, password: hunter2}\nnodes:\n  - {id: room, kind: bme28O, adress: 3}\n  - id: x\n    kind: relay\n    line: chip:1\n    save: on\n")
 	code, out, _ := call(t, Check, "", bad)
 	for _, want := range []string{":1:43: account.password", ":3:22: ", "did you mean bme280?", "    7 |     save: on\n      |     ^", "did you mean safe?", "3 problems"} {

@@ -73,7 +73,7 @@ func Override(ctx context.Context, env cli.Env, args []string) int {
 	default:
 		what := "stays as it is"
 		if o.Value != "" {
-			what = "gets " + o.Value
+			what = "is set to " + o.Value
 		}
 		_, err = fmt.Fprintf(env.Stdout, "%s %s %s; commands from afar are refused until %s.\n",
 			printable(o.Node), printable(o.Parameter), printable(what), o.Until.Local().Format("2006-01-02 15:04"))

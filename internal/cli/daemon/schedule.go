@@ -142,7 +142,11 @@ func writeSchedules(w io.Writer, all local.Schedules) error {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "times are those of %s\n", printable(all.TimeZone))
+	zone := all.TimeZone
+	if zone == time.Local.String() { // the gateway's site has none
+		zone = "this machine's time zone"
+	}
+	fmt.Fprintf(&b, "times are those of %s\n", printable(zone))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -211,13 +215,22 @@ func (c *scheduleCall) named(ctx context.Context, verb string, args []string) er
 	if len(args) != 1 {
 		return usagef("which one? postern schedule %s NAME", verb)
 	}
-	return ask(c.paths, func(d *local.Client) error {
+	become := ""
+	err := ask(c.paths, func(d *local.Client) error {
 		switch verb {
 		case "remove":
+			become = "is gone"
 			return d.RemoveSchedule(ctx, args[0])
 		case "pause":
+			become = "is paused; until: postern schedule resume " + args[0]
 			return d.PauseSchedule(ctx, args[0])
 		}
+		become = "runs again"
 		return d.ResumeSchedule(ctx, args[0])
 	})
+	if err != nil || c.json {
+		return err
+	}
+	_, err = fmt.Fprintf(c.env.Stdout, "%s %s\n", printable(args[0]), printable(become))
+	return err
 }
