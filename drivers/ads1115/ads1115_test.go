@@ -62,3 +62,25 @@ func TestBeyondTheRange(t *testing.T) {
 		t.Error("a wrong configuration was accepted")
 	}
 }
+
+// The voltage of the largest count is that of the range less one step, in each
+// of them (table 3 of the data sheet).
+func TestStepsOfTheRanges(t *testing.T) {
+	for r, want := range map[string]string{
+		"6.144": "6.143625", "4.096": "4.095750", "2.048": "2.047875", "1.024": "1.023938", "0.512": "0.511969", "0.256": "0.255984",
+	} {
+		cfg := Config{Address: 0x48, Range: r}
+		s := Simulate(cfg).(*Slave)
+		n, _ := drivers.ParseNumber(r)
+		s.Inputs[2] = drivers.Drift{Base: n.Float64() * 32766 / 32768}
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x48, s)
+		d, err := Open(t.Context(), sim, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Read(t.Context(), nil); err != nil || got[2].Value.String() != want {
+			t.Errorf("%s V: %v, %v; want %s", r, got[2], err, want)
+		}
+	}
+}

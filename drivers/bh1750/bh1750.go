@@ -33,6 +33,11 @@ func (c Config) Validate() error {
 const (
 	once     = 0x20 // wake up, measure once with a resolution of 1 lx, power down
 	measures = 180 * time.Millisecond
+
+	// Two commands set how long the chip measures, by their lower bits; 69 is
+	// what it has from power-on, and what a count of 1/1.2 lx belongs to.
+	timeHigh, timeLow = 0x40, 0x60
+	timeDefault       = 69
 )
 
 // Open returns the chip. Whether it is there shows when it is read. A
@@ -45,6 +50,12 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	return i2c.NewSensor("bh1750", bus, cfg.Address, []drivers.Channel{
 		{Name: "illuminance", Kind: drivers.KindNumber, Unit: "lx", Doc: "light that falls on the chip"},
 	}, func(c *i2c.Chip) (i2c.Measure, error) {
+		// A program before may have set another time; the chip keeps it.
+		for _, cmd := range []byte{timeHigh | timeDefault>>5, timeLow | timeDefault&0x1f} {
+			if err := c.Write(cmd); err != nil {
+				return nil, err
+			}
+		}
 		return func(dst []drivers.Sample) ([]drivers.Sample, error) { return measure(c, dst) }, nil
 	}), nil
 }
@@ -59,6 +70,9 @@ func measure(c *i2c.Chip, dst []drivers.Sample) ([]drivers.Sample, error) {
 	var b [2]byte
 	if err := c.Ask(b[:]); err != nil {
 		return dst, err
+	}
+	if b == [2]byte{0xff, 0xff} {
+		return append(dst, drivers.Sample{Channel: "illuminance", Time: time.Now(), Err: fmt.Errorf("bh1750: brighter than the 54612 lx that the chip can count: %w", drivers.ErrRange)}), nil
 	}
 	// A count is 1/1.2 lx.
 	tenths := (int64(b[0])<<8 | int64(b[1])) * 50
@@ -75,18 +89,19 @@ type Slave struct {
 	data  uint16
 	next  uint16
 	ready time.Time
+	time  byte // measuring time; the chip counts in proportion to it
 }
 
 // Simulate returns a chip on a desk at about 420 lx.
 func Simulate(Config) i2c.Slave {
-	return &Slave{Illuminance: drivers.Drift{Base: 420, Amplitude: 160, Period: 35 * time.Minute, Phase: 0.1}}
+	return &Slave{time: timeDefault, Illuminance: drivers.Drift{Base: 420, Amplitude: 160, Period: 35 * time.Minute, Phase: 0.1}}
 }
 
 // PowerOn implements i2c.Resetter.
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.data, s.next = 0, 0
+	s.data, s.next, s.time = 0, 0, timeDefault
 }
 
 // Tx implements i2c.Slave.
@@ -97,8 +112,15 @@ func (s *Slave) Tx(w, r []byte) error {
 	if !s.ready.IsZero() && !now.Before(s.ready) {
 		s.data, s.ready = s.next, time.Time{}
 	}
-	if len(w) == 1 && w[0] == once { // it wakes up for that
-		s.next = uint16(min(max(math.Round(s.Illuminance.At(now)*1.2), 0), math.MaxUint16))
+	switch {
+	case len(w) != 1:
+	case w[0]&^7 == timeHigh:
+		s.time = w[0]<<5 | s.time&0x1f
+	case w[0]&^0x1f == timeLow:
+		s.time = s.time&^0x1f | w[0]&0x1f
+	case w[0] == once: // it wakes up for that
+		counts := s.Illuminance.At(now) * 1.2 * float64(s.time) / timeDefault
+		s.next = uint16(min(max(math.Round(counts), 0), math.MaxUint16))
 		s.ready = now.Add(120 * time.Millisecond)
 	}
 	for i := range r {

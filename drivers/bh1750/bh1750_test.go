@@ -1,6 +1,7 @@
 package bh1750
 
 import (
+	"errors"
 	"testing"
 
 	"postern/drivers"
@@ -21,7 +22,7 @@ func (c counts) Tx(w, r []byte) error { copy(r, c[:]); return nil }
 
 // TestWorkedExample has the data sheet's: 1000 0011 1001 0000 is 28067 lx.
 func TestWorkedExample(t *testing.T) {
-	for c, want := range map[counts]string{{0x83, 0x90}: "28066.7", {0, 0}: "0.0", {0, 1}: "0.8", {0xff, 0xff}: "54612.5"} {
+	for c, want := range map[counts]string{{0x83, 0x90}: "28066.7", {0, 0}: "0.0", {0, 1}: "0.8", {0xff, 0xfe}: "54611.7", {0xff, 0xff}: ""} {
 		sim := i2c.NewSim("sim")
 		sim.Attach(0x23, c)
 		d, err := Open(t.Context(), sim, config)
@@ -29,9 +30,32 @@ func TestWorkedExample(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := d.Read(t.Context(), nil)
-		if err != nil || got[0].Value.String() != want {
+		if err != nil || got[0].Value.String() != want || errors.Is(got[0].Err, drivers.ErrRange) != (want == "") {
 			t.Errorf("% x: %v, %v; want %s", c, got, err, want)
 		}
+	}
+}
+
+// A program before has made the chip more sensitive, which it stays.
+func TestMeasuringTimeOfAnother(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	s.Illuminance = drivers.Drift{Base: 100}
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x23, s)
+	for _, cmd := range []byte{0x47, 0x7e} { // 254
+		if err := sim.Tx(0x23, []byte{cmd}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.time != 254 {
+		t.Fatalf("measuring time %d", s.time)
+	}
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "100.0" {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

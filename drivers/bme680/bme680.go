@@ -42,9 +42,11 @@ const (
 	regData    = 0x1d // status, then from 0x1f pressure, temperature, humidity, at 0x2a gas
 	regHeat0   = 0x5a
 	regWait0   = 0x64
+	regCtrlOff = 0x70 // bit 3 keeps the heater off
 	regCtrlGas = 0x71
 	regCtrlHum = 0x72
 	regCtrl    = 0x74
+	regFilter  = 0x75
 	regID      = 0xd0
 	regReset   = 0xe0
 	regVariant = 0xf0
@@ -113,15 +115,15 @@ func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 	}, nil
 }
 
-// measure writes all settings, so that a chip that lost its power does no
-// harm, starts one measurement and returns the registers from regData on.
+// measure writes all settings, so that neither a chip that lost its power nor
+// one that a program before left with a filter does harm, starts one measurement and returns the registers from regData on.
 func measure(c *i2c.Chip, cal *calibration, cfg Config) (b [15]byte, err error) {
 	gas, wait := byte(0), conversion
 	if cfg.HeaterTemp != 0 {
 		gas, wait = runGas, conversion+cfg.HeaterTime*11/10
 	}
 	settings := []byte{
-		regCtrlHum, osrHum, regCtrlGas, gas,
+		regCtrlHum, osrHum, regFilter, 0, regCtrlOff, 0, regCtrlGas, gas,
 		regHeat0, cal.heater(cfg.HeaterTemp, cfg.Temperature), regWait0, heaterTime(cfg.HeaterTime),
 		regCtrl, osrCtrl | once,
 	}

@@ -150,3 +150,12 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// A program before left a filter on and the heater off.
+func TestSettingsOfAnother(t *testing.T) {
+	_, s, d := open(t, config)
+	s.reg[regFilter], s.reg[regCtrlOff] = 2<<2, 8
+	if got, err := d.Read(t.Context(), nil); err != nil || s.reg[regFilter] != 0 || s.reg[regCtrlOff] != 0 {
+		t.Errorf("0x%02x 0x%02x: %v, %v", s.reg[regFilter], s.reg[regCtrlOff], got, err)
+	}
+}

@@ -48,6 +48,7 @@ const (
 	regData   = 0x04 // pressure and temperature, 24 bits each, low octet first
 	regPower  = 0x1b
 	regOSR    = 0x1c
+	regFilter = 0x1f
 	regCal    = 0x31
 	regCmd    = 0x7e
 
@@ -90,6 +91,17 @@ func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 		return nil, err
 	}
 	cal, osr := calibrationOf(b), cfg.osr()
+	// A program before, or the kernel's driver, may have left the chip measuring
+	// by itself and averaging over many measurements.
+	if err := c.Write(regPower, enableBoth); err != nil {
+		return nil, err
+	}
+	if err := c.Sleep(5 * time.Millisecond); err != nil {
+		return nil, err
+	}
+	if err := c.Write(regFilter, 0); err != nil {
+		return nil, err
+	}
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
 		raw, err := measure(c, osr)
 		if err != nil {

@@ -67,3 +67,18 @@ func TestOtherChip(t *testing.T) {
 		}
 	}
 }
+
+// A program before left the chip measuring by itself, with a filter.
+func TestSettingsOfAnother(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	s.reg[regFilter], s.reg[regPower] = 7<<1, 0x33
+	sim := i2c.NewSim("sim")
+	sim.Attach(0x77, s)
+	d, err := Open(t.Context(), sim, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read(t.Context(), nil); err != nil || s.reg[regFilter] != 0 {
+		t.Errorf("filter 0x%02x: %v, %v", s.reg[regFilter], got, err)
+	}
+}

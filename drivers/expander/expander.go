@@ -208,14 +208,16 @@ func (d *Device) usable() error {
 
 // lostPower tells whether the chip is no longer as it was set up. After a fault
 // it also takes over what the chip has for its outputs.
+//
+// A chip without registers shows it by its levels alone, which are high from
+// power-on. Without a fault before, one line that is not as commanded is a short
+// circuit, and only all low ones together at the high level are a loss.
 func (d *Device) lostPower() (bool, error) {
 	f := d.family
 	if f.direction == none {
-		if !d.doubt {
-			return false, nil
-		}
 		is, err := d.pins()
-		return (is^d.levels)&^d.inputs&d.mask() != 0, err
+		low := ^d.levels &^ d.inputs & d.mask()
+		return d.doubt && (is^d.levels)&^d.inputs&d.mask() != 0 || low != 0 && is&low == low, err
 	}
 	witness, want := f.direction, d.inputs
 	if d.inputs&d.mask() == d.mask() && d.pulled != 0 {

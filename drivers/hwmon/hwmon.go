@@ -101,6 +101,11 @@ func sensor(dir sysfs.Dir, m []string, others []sysfs.Sensor) sysfs.Sensor {
 		c.Name += "-" + m[2] // two have the same label
 	}
 	return sysfs.Sensor{Channel: c, File: m[0], Read: func(dir sysfs.Dir) (drivers.Value, error) {
+		// The chip's driver knows that a probe is open or shorted; what the chip
+		// measures then is some number all the same.
+		if fault, _ := dir.Text(m[1] + m[2] + "_fault"); !alarm && fault != "" && fault != "0" {
+			return drivers.Value{}, fmt.Errorf("the kernel reports a fault of the probe (%s%s_fault): %w", m[1], m[2], drivers.ErrProtocol)
+		}
 		text, err := dir.Text(m[0])
 		if err != nil {
 			return drivers.Value{}, err

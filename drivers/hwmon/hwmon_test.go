@@ -82,13 +82,16 @@ func TestFaults(t *testing.T) {
 	}
 	root[class.Dir+"/hwmon3/fan1_input"].Data = []byte("fast")
 	delete(root, class.Dir+"/hwmon3/in0_input")
+	root[class.Dir+"/hwmon3/temp1_fault"] = &fstest.MapFile{Data: []byte("0\n")}
+	root[class.Dir+"/hwmon3/temp2_fault"] = &fstest.MapFile{Data: []byte("1\n")}
 	got, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	want := map[string]error{"fan-1": drivers.ErrProtocol, "voltage-0": drivers.ErrGone, "temperature-2": drivers.ErrProtocol}
 	for _, s := range got {
-		if s.Channel == "fan-1" && !errors.Is(s.Err, drivers.ErrProtocol) || s.Channel == "voltage-0" && !errors.Is(s.Err, drivers.ErrGone) {
-			t.Errorf("%s: %v, %v", s.Channel, s.Value, s.Err)
+		if w := want[s.Channel]; !errors.Is(s.Err, w) {
+			t.Errorf("%s: %v, %v; want %v", s.Channel, s.Value, s.Err, w)
 		}
 	}
 	if _, err := Open(t.Context(), root, Config{Chip: "missing"}); !errors.Is(err, drivers.ErrGone) {

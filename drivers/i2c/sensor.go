@@ -3,6 +3,7 @@ package i2c
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"postern/drivers"
 )
@@ -27,6 +28,17 @@ type Sensor struct {
 // returns how to measure.
 func NewSensor(name string, bus Bus, addr int, channels []drivers.Channel, setUp func(*Chip) (Measure, error)) *Sensor {
 	return &Sensor{name: name, chip: NewChip(bus, uint16(addr)), channels: channels, setUp: setUp}
+}
+
+// Without appends a sample for each channel that has err in place of a value: for
+// a Measure of a chip that is all right and has nothing to say yet, or says that
+// it is faulty. An error of Measure itself would have it set up anew.
+func Without(dst []drivers.Sample, channels []drivers.Channel, err error) []drivers.Sample {
+	now := time.Now()
+	for _, c := range channels {
+		dst = append(dst, drivers.Sample{Channel: c.Name, Time: now, Err: err})
+	}
+	return dst
 }
 
 // Channels implements drivers.Describer.

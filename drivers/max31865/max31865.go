@@ -129,6 +129,10 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 		return dst, err
 	}
 	r := float64(raw) / 32768 * d.reference
+	if r < ratio(lowest)*d.nominal || r > ratio(highest)*d.nominal {
+		return dst, fmt.Errorf("max31865: %.1f Ω is no thermometer of %s Ω between %d and %d °C; check its wires, nominal and reference: %w",
+			r, d.cfg.Nominal, lowest, highest, drivers.ErrProtocol)
+	}
 	t, err := drivers.FromFloat(celsius(r/d.nominal), 2) // a step is about 0.03 °C
 	if err != nil {
 		return dst, fmt.Errorf("max31865: %w", err)
@@ -144,11 +148,16 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 	), nil
 }
 
-func (d *Device) convert(ctx context.Context) (uint16, error) {
+func (d *Device) convert(ctx context.Context) (_ uint16, err error) {
 	base := d.settings()
 	if _, err := d.chip.Tx(write|regConfig, base|bias|clearFault); err != nil {
 		return 0, err
 	}
+	defer func() { // no current, also when nobody waits any more
+		if _, off := d.chip.Tx(write|regConfig, base); err == nil {
+			err = off
+		}
+	}()
 	if err := spi.Sleep(ctx, biasTime); err != nil {
 		return 0, err
 	}
@@ -171,9 +180,6 @@ func (d *Device) convert(ctx context.Context) (uint16, error) {
 	}
 	fault, err := d.chip.Tx(regFault, 0)
 	if err != nil {
-		return 0, err
-	}
-	if _, err := d.chip.Tx(write|regConfig, base); err != nil { // no current
 		return 0, err
 	}
 	rtd := binary.BigEndian.Uint16(b[1:])
@@ -210,8 +216,12 @@ func faultText(f byte) string {
 	return strings.Join(s, "; ")
 }
 
-// Callendar and Van Dusen's constants (IEC 60751).
+// Callendar and Van Dusen's constants, and the temperatures in °C that they are
+// for (IEC 60751: −200 to 850), with a little room for tolerances.
 const (
+	lowest  = -205
+	highest = 855
+
 	cvdA = 3.9083e-3
 	cvdB = -5.775e-7
 	cvdC = -4.183e-12

@@ -1,10 +1,12 @@
 package max31865
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/drivers"
 	"postern/drivers/drivertest"
@@ -82,6 +84,40 @@ func TestBrokenWireSaysSo(t *testing.T) {
 	}
 	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A Pt1000 that is taken for a Pt100, a bad contact and a short circuit are no
+// temperatures, although the formula has one for each.
+func TestResistanceOfNoThermometer(t *testing.T) {
+	wide := Config{Port: "sim", Nominal: "100", Reference: "4300", Wires: 2, Mains: "50Hz"}
+	for _, ohm := range []float64{1080, 400, 12, 4299} {
+		s := Simulate(wide).(*Slave)
+		s.nominal, s.Temperature = ohm, drivers.Drift{Base: 0}
+		d, err := Open(t.Context(), spi.NewSim("sim", s), wide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
+			t.Errorf("%v Ω: %v, %v", ohm, got, err)
+		}
+	}
+}
+
+// A reading that is given up leaves no current in the thermometer.
+func TestNoCurrentAfterACancelledRead(t *testing.T) {
+	s := Simulate(config).(*Slave)
+	d, err := Open(t.Context(), spi.NewSim("sim", s), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := d.Read(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if s.config&bias != 0 {
+		t.Errorf("configuration 0x%02x", s.config)
 	}
 }
 

@@ -41,17 +41,24 @@ const (
 // settle is the pause that the chip wants between a command and its answer.
 const settle = 4 * time.Millisecond
 
-// Open returns the chip. Whether it is there shows when it is read. The first
-// Read takes up to the interval; later ones give the latest measurement.
+// channels are in the order of the answer.
+var channels = [...]drivers.Channel{
+	{Name: "co2", Kind: drivers.KindNumber, Unit: "ppm", Doc: "carbon dioxide in the air"},
+	{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "air temperature at the chip"},
+	{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
+}
+
+// errEarly: the chip is all right and needs a while.
+var errEarly = fmt.Errorf("scd30: the measurement is not done yet: %w", drivers.ErrTimeout)
+
+// Open returns the chip. Whether it is there shows when it is read. Until the
+// first measurement is done, which takes up to the interval, its channels have
+// drivers.ErrTimeout; later Read gives the latest measurement.
 func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("scd30: %w", err)
 	}
-	return i2c.NewSensor("scd30", bus, 0x61, []drivers.Channel{
-		{Name: "co2", Kind: drivers.KindNumber, Unit: "ppm", Doc: "carbon dioxide in the air"},
-		{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "air temperature at the chip"},
-		{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
-	}, func(c *i2c.Chip) (i2c.Measure, error) { return setUp(c, cfg) }), nil
+	return i2c.NewSensor("scd30", bus, 0x61, channels[:], func(c *i2c.Chip) (i2c.Measure, error) { return setUp(c, cfg) }), nil
 }
 
 func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
@@ -65,7 +72,7 @@ func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 		return nil, err
 	}
 	var last []drivers.Sample
-	var at time.Time
+	at := time.Now() // of the latest, or of the start
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
 		ready, err := c.AskWords(cmdReady, settle, 1)
 		if err != nil {
@@ -81,29 +88,32 @@ func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 			if last, err = decode(w, at); err != nil {
 				return dst, err
 			}
-		case at.IsZero():
-			return dst, fmt.Errorf("the first measurement is not done yet: %w", drivers.ErrTimeout)
 		case time.Since(at) > 3*cfg.Interval+time.Second:
 			return dst, fmt.Errorf("no measurement since %v; it was reset: %w", time.Since(at).Round(time.Second), drivers.ErrTimeout)
+		case last == nil:
+			return i2c.Without(dst, channels[:], errEarly), nil
 		}
 		return append(dst, last...), nil
 	}, nil
 }
 
-// decode takes three floats of two words each.
+// decode takes three floats of two words each. A carbon dioxide of zero is none.
 func decode(w []uint16, at time.Time) ([]drivers.Sample, error) {
 	var out []drivers.Sample
 	for i, q := range []struct {
-		name, unit string
-		digits     int
-		lo, hi     float64
-	}{{"co2", "ppm", 1, 0, 40000}, {"temperature", "°C", 2, -40, 125}, {"humidity", "%RH", 2, 0, 100}} {
+		digits int
+		lo, hi float64
+	}{{1, 0, 40000}, {2, -40, 125}, {2, 0, 100}} {
 		f := float64(math.Float32frombits(uint32(w[2*i])<<16 | uint32(w[2*i+1])))
 		n, err := drivers.FromFloat(f, q.digits)
 		if err != nil || f < q.lo || f > q.hi {
-			return nil, fmt.Errorf("%s of %v is outside of what an SCD30 can measure: %w", q.name, f, drivers.ErrProtocol)
+			return nil, fmt.Errorf("%s of %v is outside of what an SCD30 can measure: %w", channels[i].Name, f, drivers.ErrProtocol)
 		}
-		out = append(out, drivers.Sample{Channel: q.name, Value: drivers.Decimal(n), Unit: q.unit, Time: at})
+		s := drivers.Sample{Channel: channels[i].Name, Value: drivers.Decimal(n), Unit: channels[i].Unit, Time: at}
+		if i == 0 && n.Mant == 0 { // no air is without: the first measurement often gives it
+			s = drivers.Sample{Channel: channels[i].Name, Time: at, Err: errEarly}
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }
@@ -116,6 +126,7 @@ type Slave struct {
 	mu       sync.Mutex
 	interval time.Duration
 	next     time.Time // of a measurement; zero while stopped
+	stored   int       // how often settings went to its memory
 	answer   i2c.Answer
 }
 
@@ -165,6 +176,7 @@ func (s *Slave) command(w []byte, now time.Time) error {
 			return syscall.EREMOTEIO
 		}
 		s.interval = time.Duration(v[0]) * time.Second
+		s.stored++
 	case cmdStart:
 		if s.next.IsZero() {
 			s.next = now.Add(s.interval)

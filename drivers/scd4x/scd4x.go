@@ -49,25 +49,31 @@ const (
 	cmdReady    = 0xe4b8
 	cmdRead     = 0xec05
 	cmdPressure = 0xe000
-	cmdStop     = 0x3f86 // only others send it
+	cmdStop     = 0x3f86
 )
 
-// settle is the pause that the chip wants between a command and its answer.
-const settle = time.Millisecond
+// The pauses that the chip wants between a command and its answer, and behind
+// cmdStop.
+const (
+	settle   = time.Millisecond
+	stopping = 500 * time.Millisecond
+)
+
+var channels = [...]drivers.Channel{
+	{Name: "co2", Kind: drivers.KindInt, Unit: "ppm", Doc: "carbon dioxide in the air"},
+	{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "temperature at the chip"},
+	{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
+}
 
 // Open returns the chip. Whether it is there shows when it is read. Until the
-// first measurement is done, which takes 5 s or 30 s, Read fails with
-// drivers.ErrTimeout; later it gives the latest measurement.
+// first measurement is done, which takes 5 s or 30 s, its channels have
+// drivers.ErrTimeout; later Read gives the latest measurement.
 func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("scd4x: %w", err)
 	}
 	m := &meter{interval: cfg.interval()}
-	return i2c.NewSensor("scd4x", bus, 0x62, []drivers.Channel{
-		{Name: "co2", Kind: drivers.KindInt, Unit: "ppm", Doc: "carbon dioxide in the air"},
-		{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "temperature at the chip"},
-		{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
-	}, func(c *i2c.Chip) (i2c.Measure, error) { return m.setUp(c, cfg) }), nil
+	return i2c.NewSensor("scd4x", bus, 0x62, channels[:], func(c *i2c.Chip) (i2c.Measure, error) { return m.setUp(c, cfg) }), nil
 }
 
 // ready tells whether there is a measurement that was not read yet.
@@ -77,8 +83,15 @@ func ready(c *i2c.Chip) (bool, error) {
 }
 
 // setUp starts the chip. One that measures already, because only the gateway
-// was restarted, does not acknowledge that, and goes on as it is.
+// was restarted, does not acknowledge that, and goes on as it is: unless it was
+// found not to measure, or with the other interval, and then it is stopped first.
 func (m *meter) setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
+	if m.late {
+		if err := c.Command(cmdStop, stopping); err != nil {
+			return nil, err
+		}
+		m.late = false
+	}
 	start := uint16(cmdStart)
 	if cfg.LowPower {
 		start = cmdStartLow
@@ -105,6 +118,7 @@ type meter struct {
 	interval time.Duration
 	last     []drivers.Sample
 	since    time.Time // when the latest was read, or the chip was started
+	late     bool      // it has to be stopped before it is started
 }
 
 func (m *meter) measure(c *i2c.Chip, dst []drivers.Sample) ([]drivers.Sample, error) {
@@ -123,13 +137,10 @@ func (m *meter) measure(c *i2c.Chip, dst []drivers.Sample) ([]drivers.Sample, er
 			return dst, err
 		}
 	case time.Since(m.since) > 3*m.interval:
+		m.late = true
 		return dst, fmt.Errorf("no measurement since %v; it is started again: %w", time.Since(m.since).Round(time.Second), drivers.ErrTimeout)
 	case m.last == nil || time.Since(m.last[0].Time) > 3*m.interval:
-		// Not an error of the device, which would be set up anew for it.
-		for _, name := range []string{"co2", "temperature", "humidity"} {
-			dst = append(dst, drivers.Sample{Channel: name, Time: time.Now(), Err: fmt.Errorf("scd4x: the measurement is not done yet: %w", drivers.ErrTimeout)})
-		}
-		return dst, nil
+		return i2c.Without(dst, channels[:], fmt.Errorf("scd4x: the measurement is not done yet: %w", drivers.ErrTimeout)), nil
 	}
 	return append(dst, m.last...), nil
 }

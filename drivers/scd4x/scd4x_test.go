@@ -73,6 +73,30 @@ func TestLife(t *testing.T) {
 	})
 }
 
+// A chip that another program lets measure every 30 s is brought to 5 s.
+func TestIntervalOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Simulate(config).(*Slave)
+		s.PowerOn()
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x62, s)
+		if err := sim.Tx(0x62, []byte{cmdStartLow >> 8, cmdStartLow & 0xff}, nil); err != nil {
+			t.Fatal(err)
+		}
+		d := opened(t, sim, config)
+		good := 0
+		for range 60 {
+			if got, err := d.Read(t.Context(), nil); err == nil && got[0].Err == nil {
+				good++
+			}
+			time.Sleep(time.Second)
+		}
+		if s.interval != 5*time.Second || good < 35 {
+			t.Errorf("%d good readings in a minute, every %v", good, s.interval)
+		}
+	})
+}
+
 func opened(t *testing.T, sim *i2c.Sim, cfg Config) *i2c.Sensor {
 	t.Helper()
 	d, err := Open(t.Context(), sim, cfg)

@@ -5,6 +5,7 @@ package sht3x
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -32,10 +33,15 @@ func (c Config) Validate() error {
 const (
 	cmdMeasure = 0x2400 // once, with high repeatability, without clock stretching
 	cmdStatus  = 0xf32d
-	cmdClear   = 0x3041
+	cmdBreak   = 0x3093 // ends measuring by itself
+	cmdCool    = 0x3066 // switches the heater off
+	cmdClear   = 0x3041 // the others only others send
 	cmdReset   = 0x30a2
+	cmdHeat    = 0x306d
+	cmdEvery   = 0x2130 // one of those that let it measure by itself
 
-	statusReset = 1 << 4 // there was a reset since the last clearing
+	statusReset = 1 << 4  // there was a reset since the last clearing
+	statusHeat  = 1 << 13 // the heater is on
 )
 
 // conversion is the maximum of a measurement with high repeatability (table
@@ -56,12 +62,18 @@ var channels = [...]drivers.Channel{
 	{Name: "humidity", Kind: drivers.KindNumber, Unit: "%RH", Doc: "relative humidity"},
 }
 
+// setUp ends what a program before may have left: a chip that measures by
+// itself does not take the command to measure once, and a heater warms it. One that
+// has nothing to end may say so by not acknowledging.
 func setUp(c *i2c.Chip) (i2c.Measure, error) {
+	if err := c.Command(cmdBreak, time.Millisecond); err != nil && !errors.Is(err, drivers.ErrGone) {
+		return nil, err
+	}
 	// The status with its checksum tells an SHT3x from others there.
 	if _, err := c.AskWords(cmdStatus, 0, 1); err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
-	if err := c.Command(cmdClear, 0); err != nil {
+	if err := c.Command(cmdCool, 0); err != nil {
 		return nil, err
 	}
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
@@ -110,6 +122,7 @@ type Slave struct {
 	mu     sync.Mutex
 	answer i2c.Answer
 	status uint16
+	busy   bool   // it measures by itself
 	maker  uint16 // 0: it does not know
 }
 
@@ -120,7 +133,7 @@ func Simulate(Config) i2c.Slave { return &Slave{room: aRoom()} }
 func (s *Slave) PowerOn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer, s.status = i2c.Answer{}, statusReset
+	s.answer, s.status, s.busy = i2c.Answer{}, statusReset, false
 }
 
 // Tx implements i2c.Slave: a read before the answer is ready is not
@@ -130,7 +143,19 @@ func (s *Slave) Tx(w, r []byte) error {
 	defer s.mu.Unlock()
 	now := time.Now()
 	if len(w) >= 2 {
-		switch uint16(w[0])<<8 | uint16(w[1]) {
+		cmd := uint16(w[0])<<8 | uint16(w[1])
+		if s.busy && cmd == cmdMeasure {
+			return syscall.EREMOTEIO
+		}
+		switch cmd {
+		case cmdEvery:
+			s.busy = true
+		case cmdBreak:
+			s.busy = false
+		case cmdHeat:
+			s.status |= statusHeat
+		case cmdCool:
+			s.status &^= statusHeat
 		case cmdStatus:
 			s.answer.Set(now, s.status)
 		case cmdClear:

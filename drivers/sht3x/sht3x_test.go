@@ -47,6 +47,30 @@ func TestScale(t *testing.T) {
 	}
 }
 
+// A program before let the chip measure by itself, with its heater on.
+func TestModesOfAnother(t *testing.T) {
+	for name, chip := range map[string]i2c.Slave{"sht3x": Simulate(config), "hdc302x": SimulateHDC302x(HDC302xConfig{})} {
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x44, chip)
+		for _, cmd := range []uint16{cmdEvery, cmdHeat} {
+			if err := sim.Tx(0x44, []byte{byte(cmd >> 8), byte(cmd)}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := Open(t.Context(), sim, config)
+		if name == "hdc302x" {
+			d, err = OpenHDC302x(t.Context(), sim, HDC302xConfig{Address: 0x44})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Read(t.Context(), nil)
+		if status := chip.(*Slave).status; err != nil || status&statusHeat != 0 {
+			t.Errorf("%s: %v, %v; status 0x%04x", name, got, err, status)
+		}
+	}
+}
+
 func TestOtherChipIsRefused(t *testing.T) {
 	sim := i2c.NewSim("sim")
 	sim.Attach(0x44, zeros{})

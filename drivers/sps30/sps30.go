@@ -112,7 +112,12 @@ func (s *sensor) measure(dst []drivers.Sample) ([]drivers.Sample, error) {
 		}
 		switch now := time.Now(); {
 		case ready[0] == 1:
-			if err := s.read(); err != nil {
+			// A fault is none of the bus: started anew for it, the fan would stop
+			// and start with each reading, and not be looked at for 3 s.
+			err := s.read()
+			if errors.Is(err, ErrFault) {
+				s.last, s.at = i2c.Without(nil, quantities[:], err), now
+			} else if err != nil {
 				return dst, err
 			}
 			return append(dst, s.last...), nil
@@ -134,7 +139,7 @@ func (s *sensor) read() error {
 			return err
 		}
 		if status := uint32(w[0])<<16 | uint32(w[1]); status&statusFaults != 0 {
-			return fmt.Errorf("status 0x%08x: %w", status, ErrFault)
+			return fmt.Errorf("sps30: status 0x%08x: %w", status, ErrFault)
 		}
 	}
 	w, err := s.chip.AskWords(cmdRead, settle, 2*len(quantities))
@@ -170,6 +175,7 @@ type Slave struct {
 	mu     sync.Mutex
 	period time.Duration
 	next   time.Time // of a measurement; zero while stopped
+	starts int
 	answer i2c.Answer
 }
 
@@ -212,6 +218,7 @@ func (s *Slave) command(cmd uint16, args []byte, now time.Time) error {
 			return syscall.EREMOTEIO
 		}
 		s.next = now.Add(s.period)
+		s.starts++
 	case cmdReady:
 		s.answer.Set(now, map[bool]uint16{true: 1}[done])
 	case cmdStatus:

@@ -109,8 +109,20 @@ func TestWornFan(t *testing.T) {
 	for _, status := range []uint32{1 << 4, 1 << 5, 1 << 21} {
 		_, s, d := open(t, time.Millisecond)
 		s.Status = status
-		if got, err := d.Read(t.Context(), nil); !errors.Is(err, ErrFault) {
-			t.Errorf("status %08x: %v, %v", status, got, err)
+		for range 3 {
+			got, err := d.Read(t.Context(), nil)
+			if err != nil || len(got) != len(quantities) || !errors.Is(got[0].Err, ErrFault) || !errors.Is(got[9].Err, ErrFault) {
+				t.Errorf("status %08x: %v, %v", status, got, err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		if s.starts != 1 {
+			t.Errorf("status %08x: the fan was started %d times", status, s.starts)
+		}
+		s.Status = 0
+		time.Sleep(2 * time.Millisecond)
+		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Err != nil {
+			t.Errorf("repaired: %v, %v", got, err)
 		}
 	}
 }

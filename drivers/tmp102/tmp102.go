@@ -1,5 +1,8 @@
-// Package tmp102 reads Texas Instruments' TMP102 thermometer over I2C through
-// periph's driver. Source: TI SBOS397, chapter 7.
+// Package tmp102 reads Texas Instruments' TMP102 thermometer over I2C. Source:
+// TI SBOS397, chapter 7.
+//
+// It does not use periph's driver, which leaves a chip in the extended mode and
+// then gives half of the temperature.
 package tmp102
 
 import (
@@ -8,9 +11,6 @@ import (
 	"math"
 	"sync"
 	"time"
-
-	"periph.io/x/conn/v3/physic"
-	"periph.io/x/devices/v3/tmp102"
 
 	"postern/drivers"
 	"postern/drivers/i2c"
@@ -35,6 +35,7 @@ const (
 	regConfig      = 1
 	powerOnConfig  = 0x60a0 // 12 bits, 4 Hz (table 9)
 	fixedBits      = 0x6000 // resolution, read-only ones
+	modeBits       = 0x0110 // asleep; extended to 13 bits
 	conversion     = 35 * time.Millisecond
 )
 
@@ -45,15 +46,15 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	}
 	return i2c.NewSensor("tmp102", bus, cfg.Address, []drivers.Channel{
 		{Name: "temperature", Kind: drivers.KindNumber, Unit: "°C", Doc: "temperature of the chip"},
-	}, func(c *i2c.Chip) (i2c.Measure, error) { return setUp(c, cfg) }), nil
+	}, setUp), nil
 }
 
-func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
-	if err := check(c); err != nil {
+func setUp(c *i2c.Chip) (i2c.Measure, error) {
+	if err := check(c, 0); err != nil {
 		return nil, err
 	}
-	dev, err := tmp102.NewI2C(c, uint16(cfg.Address), nil)
-	if err != nil {
+	// A program before may have left it asleep or in the extended mode.
+	if err := c.Write(regConfig, powerOnConfig>>8, powerOnConfig&0xff); err != nil {
 		return nil, err
 	}
 	// The first conversion may still run; the register holds zero until then.
@@ -61,26 +62,26 @@ func setUp(c *i2c.Chip, cfg Config) (i2c.Measure, error) {
 		return nil, err
 	}
 	return func(dst []drivers.Sample) ([]drivers.Sample, error) {
-		var e physic.Env
-		if err := dev.Sense(&e); err != nil {
+		w, err := c.Word(regTemperature)
+		if err != nil {
 			return dst, err
 		}
-		if err := check(c); err != nil {
+		if err := check(c, modeBits); err != nil {
 			return dst, err
 		}
-		n := int64(e.Temperature-physic.ZeroCelsius) / int64(100*physic.MicroKelvin)
-		if n < -56_0000 || n > 151_0000 {
-			return dst, fmt.Errorf("reading %s is outside of what a TMP102 can measure: %w", e.Temperature, drivers.ErrProtocol)
+		n := int64(int16(w) >> 4) // 0.0625 °C
+		if w&0xf != 0 || n < -56*16 {
+			return dst, fmt.Errorf("reading 0x%04x is none that a TMP102 can give: %w", w, drivers.ErrProtocol)
 		}
-		return append(dst, drivers.Sample{Channel: "temperature", Value: drivers.Decimal(drivers.Num(n, -4)), Unit: "°C", Time: time.Now()}), nil
+		return append(dst, drivers.Sample{Channel: "temperature", Value: drivers.Decimal(drivers.Num(n*625, -4)), Unit: "°C", Time: time.Now()}), nil
 	}, nil
 }
 
 // check looks at the bits of the configuration that every TMP102 has: it has
-// no identity register.
-func check(c *i2c.Chip) error {
+// no identity register. Those of zero must be 0.
+func check(c *i2c.Chip, zero uint16) error {
 	w, err := c.Word(regConfig)
-	if err == nil && w&(fixedBits|0x000f) != fixedBits {
+	if err == nil && w&(fixedBits|0x000f|zero) != fixedBits {
 		err = fmt.Errorf("configuration 0x%04x is none of a TMP102: %w", w, drivers.ErrProtocol)
 	}
 	return err
@@ -128,6 +129,9 @@ func (s *Slave) Tx(w, r []byte) error {
 	v := s.reg[s.pointer]
 	if s.pointer == regTemperature && !time.Now().Before(s.valid) {
 		v = uint16(int16(math.Round(s.Temperature.At(time.Now())*16))) << 4
+		if s.reg[regConfig]&0x0010 != 0 {
+			v = uint16(int16(v)>>1)&^7 | 1 // extended
+		}
 	}
 	for i := range r {
 		r[i] = byte(v >> (8 * (1 - i%2)))

@@ -20,9 +20,11 @@ type Config struct {
 
 const (
 	regTemperature = 0x00
+	regConfig      = 0x01
 	regIdentity    = 0x0f
 	identity       = 0x117                  // in the lower 12 bits; above them is the revision
 	unmeasured     = -0x8000                // what the register holds until the first conversion
+	continuously   = 0x0220                 // once a second, of eight averages: as the maker sets it
 	firstResult    = 125 * time.Millisecond // eight averages of 15.5 ms
 )
 
@@ -33,8 +35,9 @@ func Open(ctx context.Context, bus i2c.Bus, cfg Config) (*i2c.Sensor, error) {
 	}, setUp), nil
 }
 
-// setUp checks which chip it is. It measures once a second by itself after
-// power-on, so that there is nothing to set.
+// setUp checks which chip it is, and lets it measure once a second: it does so
+// from power-on, unless another program stopped it, when the register would
+// hold an old temperature.
 func setUp(c *i2c.Chip) (i2c.Measure, error) {
 	id, err := c.Word(regIdentity)
 	if err != nil {
@@ -42,6 +45,9 @@ func setUp(c *i2c.Chip) (i2c.Measure, error) {
 	}
 	if id&0xfff != identity {
 		return nil, fmt.Errorf("identity 0x%04x is none of a TMP117: %w", id, drivers.ErrProtocol)
+	}
+	if err := c.Write(regConfig, continuously>>8, continuously&0xff); err != nil {
+		return nil, err
 	}
 	if err := c.Sleep(firstResult); err != nil { // it may have just got its power
 		return nil, err

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postern/drivers"
 	"postern/drivers/i2c"
@@ -47,6 +49,31 @@ func TestBrownOut(t *testing.T) {
 			t.Errorf("reading %d: %v, %v; want %v", i, got, err, want)
 		}
 	}
+}
+
+// A chip that another program has stopped is started, and does not give the
+// temperature that it had then.
+func TestStoppedChip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Simulate(config).(*Slave)
+		s.Temperature = drivers.Drift{Base: 20}
+		sim := i2c.NewSim("sim")
+		sim.Attach(0x48, s)
+		time.Sleep(time.Second)
+		for _, w := range [][]byte{{regTemperature}, {regConfig, 0x06, 0x20}} {
+			if err := sim.Tx(0x48, w, make([]byte, 2)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Temperature = drivers.Drift{Base: 30}
+		d, err := Open(t.Context(), sim, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "30.0000" {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
 }
 
 func TestOtherChipIsRefused(t *testing.T) {

@@ -18,7 +18,6 @@ import (
 	"postern/drivers/hwmon"
 	"postern/drivers/iio"
 	"postern/drivers/ina219"
-	"postern/drivers/ina226"
 	"postern/drivers/max31865"
 	"postern/drivers/mcp3008"
 	"postern/drivers/mcp9808"
@@ -53,7 +52,7 @@ func kinds() []kind {
 		i2cChip("tmp117", "Texas Instruments TMP117: precise thermometer", tmp117.Open, tmp117.Simulate),
 		i2cChip("aht20", "Aosong AHT20: temperature, humidity", aht20.Open, aht20.Simulate),
 		i2cChip("ina219", "Texas Instruments INA219: voltage, current, power", ina219.Open, ina219.Simulate),
-		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina226.Open, ina226.Simulate),
+		i2cChip("ina226", "Texas Instruments INA226: voltage, current, power", ina219.OpenINA226, ina219.SimulateINA226),
 		i2cChip("scd30", "Sensirion SCD30: CO2, temperature, humidity", scd30.Open, scd30.Simulate),
 		i2cChip("scd4x", "Sensirion SCD40, SCD41: CO2, temperature, humidity", scd4x.Open, scd4x.Simulate),
 		i2cChip("sps30", "Sensirion SPS30: particulate matter", sps30.Open, sps30.Simulate),

@@ -1,4 +1,4 @@
-package ina226
+package ina219
 
 import (
 	"errors"
@@ -9,25 +9,25 @@ import (
 	"postern/drivers/i2c/i2ctest"
 )
 
-var config = Config{Address: 0x40, Shunt: "0.1", MaxCurrent: "0.8"}
+var config226 = INA226Config{Address: 0x40, Shunt: "0.1", MaxCurrent: "0.8"}
 
-func TestDevice(t *testing.T) {
-	i2ctest.TestChip(t, 0x40, Open, Simulate, config, i2c.Dead)
+func TestINA226Device(t *testing.T) {
+	i2ctest.TestChip(t, 0x40, OpenINA226, SimulateINA226, config226, i2c.Dead)
 }
 
 // SBOS547, 7.5: 10 A at 2 mΩ and 11.98 V with a step of 1 mA are a calibration
 // of 2560, a current of 10000 steps and a power of 119.8 W (4792 × 25 mW).
-func TestDataSheetExample(t *testing.T) {
-	cfg := Config{Address: 0x40, Shunt: "0.002", MaxCurrent: "20"}
-	p, err := cfg.plan()
-	if err != nil || p.calibration != 2560 || p.lsb != drivers.Num(1, -3) {
+func TestINA226DataSheetExample(t *testing.T) {
+	cfg := INA226Config{Address: 0x40, Shunt: "0.002", MaxCurrent: "20"}
+	p, err := ina226.plan(cfg.Address, cfg.Shunt, cfg.MaxCurrent)
+	if err != nil || p.calibration != 2560 || p.step != drivers.Num(1, -3) {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	s := Simulate(cfg).(*Slave)
+	s := SimulateINA226(cfg).(*Slave)
 	s.Voltage, s.Current = drivers.Drift{Base: 11.98}, drivers.Drift{Base: 10}
 	sim := i2c.NewSim("sim")
 	sim.Attach(0x40, s)
-	d, err := Open(t.Context(), sim, cfg)
+	d, err := OpenINA226(t.Context(), sim, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func TestDataSheetExample(t *testing.T) {
 		t.Errorf("after a brown-out: %v, %v", got, err)
 	}
 	s.Current = drivers.Drift{Base: 40}
-	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrRange) {
-		t.Errorf("beyond the range: %v", err)
+	if got, err := d.Read(t.Context(), nil); err != nil || !errors.Is(got[1].Err, drivers.ErrRange) || !errors.Is(got[2].Err, drivers.ErrRange) || got[0].Value.String() != "11.98000" {
+		t.Errorf("beyond the range: %v, %v", got, err)
 	}
 	s.Current = drivers.Drift{Base: -1.5}
 	if got, err := d.Read(t.Context(), nil); err != nil || got[1].Value.String() != "-1.500" {
@@ -49,8 +49,8 @@ func TestDataSheetExample(t *testing.T) {
 	}
 }
 
-func TestConfigRefused(t *testing.T) {
-	for _, c := range []Config{
+func TestINA226ConfigRefused(t *testing.T) {
+	for _, c := range []INA226Config{
 		{Address: 0x50, Shunt: "0.1", MaxCurrent: "0.5"}, {Address: 0x40, Shunt: "0", MaxCurrent: "1"},
 		{Address: 0x40, Shunt: "0.1", MaxCurrent: "1"}, {Address: 0x40, Shunt: "x", MaxCurrent: "1"}, {Address: 0x40, Shunt: "0.1", MaxCurrent: "-1"},
 	} {
