@@ -24,10 +24,11 @@ func (b Blobs) Put(tx *Tx, key, value []byte) error {
 	if !tx.tx.Writable() {
 		return ErrReadOnly
 	}
-	bb, err := tx.tx.CreateBucketIfNotExists([]byte(b.Name))
+	bb, err := tx.made(b.Name)
 	if err != nil {
 		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
 	}
+	tx.look(bb, key, 0)
 	bb.FillPercent = fillPercent
 	sealed := make([]byte, 0, len(value)+crcLen)
 	sealed = append(sealed, value...)
@@ -43,10 +44,11 @@ func (b Blobs) Delete(tx *Tx, key []byte) error {
 	if !tx.tx.Writable() {
 		return ErrReadOnly
 	}
-	bb := tx.tx.Bucket([]byte(b.Name))
+	bb := tx.bucket(b.Name)
 	if bb == nil {
 		return nil
 	}
+	tx.look(bb, key, beside)
 	if err := bb.Delete(key); err != nil {
 		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
 	}
@@ -58,6 +60,7 @@ func (b Blobs) Clear(tx *Tx) error {
 	if !tx.tx.Writable() {
 		return ErrReadOnly
 	}
+	tx.lookAtBucket(b.Name)
 	if err := tx.tx.DeleteBucket([]byte(b.Name)); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 		return fmt.Errorf("store: bucket %s: %w", b.Name, err)
 	}
@@ -67,10 +70,11 @@ func (b Blobs) Clear(tx *Tx) error {
 // Last returns the greatest key, nil where there is none. It must not be
 // changed, and is valid within the transaction only.
 func (b Blobs) Last(tx *Tx) []byte {
-	bb := tx.tx.Bucket([]byte(b.Name))
+	bb := tx.bucket(b.Name)
 	if bb == nil {
 		return nil
 	}
+	tx.look(bb, nil, toEnd|beside)
 	k, _ := bb.Cursor().Last()
 	return k
 }
@@ -79,6 +83,7 @@ func (b Blobs) Last(tx *Tx) []byte {
 // not after a change to its bucket.
 type Cursor struct {
 	c    *bolt.Cursor
+	way  steps
 	name string
 	key  []byte
 	val  []byte
@@ -88,7 +93,8 @@ type Cursor struct {
 // than from.
 func (b Blobs) Cursor(tx *Tx, from []byte) *Cursor {
 	c := &Cursor{name: b.Name}
-	if bb := tx.tx.Bucket([]byte(b.Name)); bb != nil {
+	if bb := tx.bucket(b.Name); bb != nil {
+		c.way = stepsFrom(tx.tx, uint64(bb.Root()), from)
 		c.c = bb.Cursor()
 		c.key, c.val = c.c.Seek(from)
 	}
@@ -99,7 +105,10 @@ func (b Blobs) Cursor(tx *Tx, from []byte) *Cursor {
 func (c *Cursor) Valid() bool { return c.key != nil }
 
 // Next moves to the next key.
-func (c *Cursor) Next() { c.key, c.val = c.c.Next() }
+func (c *Cursor) Next() {
+	c.way.leave(c.key)
+	c.key, c.val = c.c.Next()
+}
 
 // Key returns the key. It must not be changed or kept.
 func (c *Cursor) Key() []byte { return c.key }

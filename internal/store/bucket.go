@@ -89,10 +89,11 @@ func (b Bucket[T]) Sequence(tx *Tx) (uint64, error) { return part(b.Name).sequen
 type part string
 
 func (p part) get(tx *Tx, key string, v any) (ok bool, err error) {
-	bb := tx.tx.Bucket([]byte(p))
+	bb := tx.bucket(string(p))
 	if bb == nil {
 		return false, nil
 	}
+	tx.look(bb, []byte(key), 0)
 	sealed := bb.Get([]byte(key))
 	if sealed == nil {
 		return false, nil
@@ -117,7 +118,7 @@ func (p part) put(tx *Tx, key string, v any) error {
 	if !tx.tx.Writable() {
 		return ErrReadOnly
 	}
-	bb, err := tx.tx.CreateBucketIfNotExists([]byte(p))
+	bb, err := tx.made(string(p))
 	if err != nil {
 		return fmt.Errorf("store: bucket %s: %w", string(p), err)
 	}
@@ -125,6 +126,7 @@ func (p part) put(tx *Tx, key string, v any) error {
 	if err != nil {
 		return fmt.Errorf("store: bucket %s: value of %q: %w", string(p), key, err)
 	}
+	tx.look(bb, []byte(key), 0)
 	if err := bb.Put([]byte(key), seal(key, value)); err != nil {
 		return fmt.Errorf("store: bucket %s: %q: %w", string(p), key, err)
 	}
@@ -135,10 +137,11 @@ func (p part) delete(tx *Tx, key string) error {
 	if !tx.tx.Writable() {
 		return ErrReadOnly
 	}
-	bb := tx.tx.Bucket([]byte(p))
+	bb := tx.bucket(string(p))
 	if bb == nil {
 		return nil
 	}
+	tx.look(bb, []byte(key), beside)
 	if err := bb.Delete([]byte(key)); err != nil {
 		return fmt.Errorf("store: bucket %s: %q: %w", string(p), key, err)
 	}
@@ -161,15 +164,17 @@ func (p part) deletePrefix(tx *Tx, prefix string) error {
 
 // all calls f for the keys that begin with prefix, until it returns false.
 func (p part) all(tx *Tx, prefix string, f func(k, sealed []byte) bool) {
-	bb := tx.tx.Bucket([]byte(p))
+	bb := tx.bucket(string(p))
 	if bb == nil {
 		return
 	}
+	st := stepsFrom(tx.tx, uint64(bb.Root()), []byte(prefix))
 	c := bb.Cursor()
 	for k, v := c.Seek([]byte(prefix)); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
 		if v != nil && !f(k, v) {
 			return
 		}
+		st.leave(k)
 	}
 }
 
@@ -177,9 +182,10 @@ func (p part) sequence(tx *Tx) (uint64, error) {
 	if !tx.tx.Writable() {
 		return 0, ErrReadOnly
 	}
-	bb, err := tx.tx.CreateBucketIfNotExists([]byte(p))
+	bb, err := tx.made(string(p))
 	if err != nil {
 		return 0, fmt.Errorf("store: bucket %s: %w", string(p), err)
 	}
+	tx.look(bb, nil, 0)
 	return bb.NextSequence()
 }

@@ -53,6 +53,9 @@ func checkValues(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.freeSound(f, p.size); err != nil {
+		p.miss(err)
+	}
 	all, err := p.buckets()
 	for name, b := range all {
 		if err == nil {
@@ -70,12 +73,20 @@ func checkValues(path string) error {
 // checkHere is the check without a child process: every value, though not
 // every page.
 func checkHere(path string, wait time.Duration) error {
-	// A reader needs no list of free pages, a writer does: look at it, too.
-	b, err := openWith(path, &bolt.Options{Timeout: wait, ReadOnly: true, PreLoadFreelist: true})
+	// First while bbolt has looked at little: it reads as many free pages as the
+	// file claims to have.
+	b, err := openFile(path, wait, true)
 	if err != nil {
 		return err
 	}
-	return errors.Join(checkValues(path), b.Close())
+	if err := errors.Join(checkValues(path), b.Close()); err != nil {
+		return err
+	}
+	// A reader needs no list of free pages, a writer does: look at it, too.
+	if b, err = openWith(path, &bolt.Options{Timeout: wait, ReadOnly: true, PreLoadFreelist: true}); err != nil {
+		return err
+	}
+	return b.Close()
 }
 
 // ChildCheck returns an Options.Check that runs a command with the path as its

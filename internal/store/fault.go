@@ -1,8 +1,10 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -30,10 +32,14 @@ func fenced(f func() error) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if p := recover(); p != nil {
-			if !blamesPage(p) {
+			bad, ok := p.(*fault)
+			if !ok && !blamesPage(p) {
 				panic(p)
 			}
-			err = &fault{fmt.Sprint(p)}
+			if !ok {
+				bad = &fault{fmt.Sprint(p)}
+			}
+			err = bad
 		}
 	}()
 	return f()
@@ -112,14 +118,39 @@ func (s *session) sound(writable bool) error {
 	if !writable {
 		return nil
 	}
-	var head [pageHead]byte
-	if _, err := s.file.ReadAt(head[:], int64(m.freelist*s.size)); err != nil {
+	return m.freeSound(s.file, s.size)
+}
+
+// freeSound looks at the list of free pages: it is where it says it is, and as
+// long as what it holds. bbolt frees and reads as much as it claims.
+func (m *meta) freeSound(r io.ReaderAt, size uint64) error {
+	var head [pageHead + 8]byte
+	if _, err := r.ReadAt(head[:], int64(m.freelist*size)); err != nil {
 		return &fault{"the list of free pages: " + err.Error()}
 	}
-	if id, kind, more := parseHead(head[:]); id != m.freelist || kind != kindFree || id+more >= m.n {
+	id, kind, more := parseHead(head[:])
+	n := uint64(binary.LittleEndian.Uint16(head[10:]))
+	if n == manyFree {
+		n = binary.LittleEndian.Uint64(head[pageHead:])
+	}
+	// Its own pages may have been in it when its length was fixed.
+	fits := func(n uint64) bool { return more+1 == freePages(n, size) }
+	if id != m.freelist || kind != kindFree || id+more >= m.n || n > m.n || !fits(n) && !fits(n+more+1) {
 		return &fault{"the list of free pages does not make sense"}
 	}
 	return nil
+}
+
+// manyFree says that the first entry of a list of free pages tells their
+// number.
+const manyFree = 0xFFFF
+
+// freePages is how many pages the list of n free pages takes.
+func freePages(n, size uint64) uint64 {
+	if n >= manyFree {
+		n++
+	}
+	return (pageHead+8*n)/size + 1
 }
 
 // carry runs f in tx and ends it.

@@ -180,12 +180,19 @@ func (p *pages) read(id uint64) ([]byte, error) {
 		return nil, err
 	}
 	self, _, more := parseHead(head)
-	if self != id || id+more >= p.n || (more+1)*p.size > pageMost {
+	if self != id {
 		return nil, errPage
+	}
+	long := id+more < p.n && (more+1)*p.size <= pageMost
+	if !long {
+		more = 0 // what is in the first one counts
 	}
 	b := make([]byte, (more+1)*p.size)
 	if n, err := p.r.ReadAt(b, int64(id*p.size)); err != nil && n < len(b) {
 		return nil, err
+	}
+	if !long || !treePage(b).whole(p.size) {
+		p.miss(fmt.Errorf("page %d: it is not as long as what it holds", id))
 	}
 	return b, nil
 }

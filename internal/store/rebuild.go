@@ -26,6 +26,9 @@ func (db *DB) Contents() ([]Part, error) { return contents(db.s.Load().b) }
 func contents(b *bolt.DB) (parts []Part, err error) {
 	err = fenced(func() error {
 		return b.View(func(tx *bolt.Tx) error {
+			if err := lookAtAll(tx); err != nil {
+				return err
+			}
 			return tx.ForEach(func(name []byte, bb *bolt.Bucket) error {
 				n := 0
 				err := bb.ForEach(func(_, _ []byte) error { n++; return nil })

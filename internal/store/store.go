@@ -264,7 +264,7 @@ func compacted(b *bolt.DB, tmp string, o Options) (*bolt.DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(tmp))
 	}
-	if err := bolt.Compact(dst, b, 1<<20); err != nil {
+	if err := copyTo(dst, b); err != nil {
 		return nil, errors.Join(err, dst.Close(), os.Remove(tmp))
 	}
 	return dst, nil
@@ -277,8 +277,18 @@ func (db *DB) Compact(path string) error {
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	if err := errors.Join(bolt.Compact(dst, db.s.Load().b, 1<<20), dst.Close()); err != nil {
+	if err := errors.Join(copyTo(dst, db.s.Load().b), dst.Close()); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
 	return nil
+}
+
+// copyTo copies what a store holds, once its pages were looked at.
+func copyTo(dst, src *bolt.DB) error {
+	return fenced(func() error {
+		if err := src.View(lookAtAll); err != nil {
+			return err
+		}
+		return bolt.Compact(dst, src, 1<<20)
+	})
 }
