@@ -26,7 +26,7 @@ func (s *Service) handleGetForm(ctx context.Context, st *xmpp.Stanza) (xmpp.Payl
 		return nil, fault
 	}
 	s.sessions.openFor(f, r, st.From, s.cfg.Now())
-	return f, nil
+	return xmpp.Answer{Payload: f, Lang: f.lang}, nil
 }
 
 // formFor builds the form that a request asks for.
@@ -69,7 +69,10 @@ func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form,
 	f := s.buildForm(left, d)
 	for i := range f.fields { // texts only, never names or values (R34)
 		p := &f.fields[i].param
-		p.Label = p.LabelIn(r.lang)
+		label, tag := p.LabelIn(r.lang)
+		if p.Label = label; tag != "" {
+			f.lang = tag
+		}
 		if p.Name == confirmName {
 			p.Doc = saidIn(r.lang, node.Verbatim(p.Doc))
 		}
@@ -80,6 +83,7 @@ func (s *Service) formFor(ctx context.Context, r *request, from jid.JID) (*form,
 // form is a data form with everything XEP-0325 wants on it.
 type form struct {
 	title   string
+	lang    string // that some of its texts were put into; empty for none
 	session string // value of the hidden field; empty for none
 	nodes   []node.Ref
 	fields  []formField

@@ -192,7 +192,7 @@ func (s *Service) update(ctx context.Context, fs *formSession) {
 	}
 	fs.shown = values
 	f.session = fs.id
-	st := xmpp.Stanza{Kind: xmpp.Message, To: fs.to, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
+	st := xmpp.Stanza{Kind: xmpp.Message, To: fs.to, Lang: f.lang, Payload: xmpp.PayloadFunc(func(d *exi.Doc) {
 		d.Start(nameUpdated)
 		d.Attr(attrSessionVariable, exi.Str(sessionVar))
 		f.AppendEvents(d)
@@ -230,12 +230,15 @@ func (s *Service) handlePostBack(ctx context.Context, st *xmpp.Stanza) (xmpp.Pay
 			if w := &r.wants[j]; w.name == ff.param.Name {
 				ff.posted, ff.value, ff.known = true, w.text, true
 				if _, err := w.value(&ff.param, s.cfg.Location); err != nil {
-					ff.fault = saidIn(lang, node.PhraseOf(err))
+					said := node.PhraseOf(err)
+					if ff.fault = saidIn(lang, said); ff.fault != said.Text {
+						f.lang = german
+					}
 				}
 			}
 		}
 	}
-	return f, nil
+	return xmpp.Answer{Payload: f, Lang: f.lang}, nil
 }
 
 // handleFormCancel ends a form session.

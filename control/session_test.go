@@ -16,11 +16,13 @@ import (
 
 var dim = node.Ref{ID: "dimmer", Source: "light"}
 
+var sessionIn = regexp.MustCompile(`<field var='xdd session' type='hidden'><value>(\w+)</value>`)
+
 // openForm gets the dimmer's form as from and returns its session.
 func (r *rig) openForm(from string) string {
 	r.t.Helper()
 	r.recv(from, getForm("<node nodeId='dimmer'/>"))
-	m := regexp.MustCompile(`<field var='xdd session' type='hidden'><value>(\w+)</value>`).FindStringSubmatch(r.out()[0])
+	m := sessionIn.FindStringSubmatch(r.out()[0])
 	if m == nil {
 		r.t.Fatal("no session")
 	}

@@ -153,9 +153,9 @@ func (s *Session) result(ctx context.Context, j job, p Payload) {
 	var then []Stanza
 	switch a := p.(type) {
 	case Answer:
-		p, then = a.Payload, a.Then
+		then = a.Then
 	case *Answer:
-		p, then = a.Payload, a.Then
+		p, then = *a, a.Then
 	}
 	reply := j.st.Reply(Result, p)
 	if len(then) == 0 {

@@ -27,10 +27,14 @@ func (f HandlerFunc) HandleStanza(ctx context.Context, st *Stanza) (Payload, err
 	return f(ctx, st)
 }
 
-// Answer is a Payload with stanzas that must follow the result directly, in
-// the same write: the data of a read-out behind its acceptance.
+// Answer is a Payload with what a result may need besides.
 type Answer struct {
 	Payload
+	// Lang is the language of its texts, which becomes xml:lang of the result;
+	// empty for that of the stream (RFC 6120 §8.1.5).
+	Lang string
+	// Then must follow the result directly, in the same write: the data of a
+	// read-out behind its acceptance.
 	Then []Stanza
 }
 

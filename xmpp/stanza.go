@@ -232,8 +232,13 @@ func appendAddr(b []byte, j jid.JID) []byte {
 func (st *Stanza) Child() exi.Cursor { return st.Elem.First() }
 
 // Reply returns a stanza of the same kind and id addressed back to the sender.
+// Of an Answer it has payload and language; Then is for the caller.
 func (st *Stanza) Reply(typ string, p Payload) Stanza {
-	return Stanza{Kind: st.Kind, Type: typ, ID: st.ID, To: st.From, Payload: p}
+	out := Stanza{Kind: st.Kind, Type: typ, ID: st.ID, To: st.From, Payload: p}
+	if a, ok := p.(Answer); ok {
+		out.Payload, out.Lang = a.Payload, a.Lang
+	}
+	return out
 }
 
 // ErrorReply returns the error stanza that answers st (RFC 6120 §8.3). The

@@ -26,13 +26,13 @@ func PickLanguage(lang string, has func(tag string) bool) string {
 	return ""
 }
 
-// LabelIn returns the label in a language, as PickLanguage picks it, else
-// Label.
-func (p *Parameter) LabelIn(lang string) string {
-	if tag := PickLanguage(lang, func(tag string) bool { return p.Labels[tag] != "" }); tag != "" {
-		return p.Labels[tag]
+// LabelIn returns the label in a language and the tag that PickLanguage picked
+// for it, else Label and no tag.
+func (p *Parameter) LabelIn(lang string) (label, tag string) {
+	if tag = PickLanguage(lang, func(tag string) bool { return p.Labels[tag] != "" }); tag != "" {
+		return p.Labels[tag], tag
 	}
-	return p.Label
+	return p.Label, ""
 }
 
 // Phrase is an English text for people with what it was made of, so that it

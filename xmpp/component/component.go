@@ -208,9 +208,6 @@ func (c *Client) handle(ctx context.Context, x *conn, st *xmpp.Stanza, fault err
 		reply, err = c.cfg.Handler.HandleStanza(ctx, st)
 	}
 	then, more := reply.(xmpp.Answer)
-	if more {
-		reply = then.Payload
-	}
 	var out []xmpp.Stanza
 	switch {
 	case errors.Is(err, xmpp.ErrLater):

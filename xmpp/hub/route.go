@@ -95,9 +95,6 @@ func (h *Hub) handle(p *packet, to xmpp.Handler) {
 	st.From, st.To = p.from, p.to
 	reply, err := to.HandleStanza(context.Background(), &st)
 	then, more := reply.(xmpp.Answer)
-	if more {
-		reply = then.Payload
-	}
 	request := st.Kind == xmpp.IQ && (st.Type == xmpp.Get || st.Type == xmpp.Set)
 	switch {
 	case errors.Is(err, xmpp.ErrLater):

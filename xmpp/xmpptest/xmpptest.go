@@ -126,7 +126,7 @@ func Call(t testing.TB, h xmpp.Handler, xml string) ([]string, error) {
 	}
 	var then []xmpp.Stanza
 	if a, ok := p.(xmpp.Answer); ok {
-		p, then = a.Payload, a.Then
+		then = a.Then
 	}
 	reply := st.Reply(xmpp.Result, p)
 	if err != nil {
