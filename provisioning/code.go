@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"mellium.im/xmpp/jid"
+
+	"postern/xmpp"
 )
 
 // Code is what a claim code says: the tags a thing registered, in order, and
@@ -153,7 +155,7 @@ func parseURI(s string) (Code, error) {
 			return Code{}, fmt.Errorf("%w: %w", ErrCode, err)
 		}
 		if FoldTag(n) == uriRegistry {
-			if c.Registry, err = jid.Parse(v); err != nil {
+			if c.Registry, err = xmpp.ParseJID(v); err != nil {
 				return Code{}, fmt.Errorf("%w: registry: %w", ErrCode, err)
 			}
 			continue

@@ -4,6 +4,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/exi"
+	"postern/xmpp"
 )
 
 // Names of the payloads of XEP-0347, for a Mux.
@@ -223,7 +224,7 @@ func ParseFound(c exi.Cursor) (f Found, err error) {
 		if !okJID || !okRef || t.JID.String() == "" {
 			continue
 		}
-		if o, err := jid.Parse(text(k, attrOwner)); err == nil {
+		if o, err := xmpp.ParseJID(text(k, attrOwner)); err == nil {
 			t.Owner = o.Bare()
 		}
 		if t.Tags, err = parseTags(k); err != nil {

@@ -24,6 +24,7 @@ import (
 
 	"postern/exi"
 	"postern/internal/node"
+	"postern/xmpp"
 )
 
 // Namespaces, which are also the disco features of those who serve them.
@@ -92,7 +93,7 @@ func address(c exi.Cursor) (jid.JID, bool) {
 	if !present {
 		return jid.JID{}, true
 	}
-	j, err := jid.Parse(v.String())
+	j, err := xmpp.ParseJID(v.String())
 	return j.Bare(), err == nil
 }
 

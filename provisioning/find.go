@@ -8,6 +8,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"postern/xmpp"
 	"postern/xmpp/disco"
 )
 
@@ -77,7 +78,7 @@ func (p Places) candidates(own jid.JID) (list []jid.JID, err error) {
 	}
 	add(p.Component, "", p.Component)
 	if p.Account != "" {
-		j, e := jid.Parse(p.Account)
+		j, e := xmpp.ParseJID(p.Account)
 		if e != nil || j.Localpart() == "" {
 			return nil, fmt.Errorf("provisioning: %q is not the JID of an account", p.Account)
 		}

@@ -63,7 +63,7 @@ func delayFrom(c exi.Cursor) jid.JID {
 	if !ok {
 		return jid.JID{}
 	}
-	j, err := jid.Parse(v.String())
+	j, err := ParseJID(v.String())
 	if err != nil {
 		return jid.JID{}
 	}

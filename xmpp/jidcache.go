@@ -25,13 +25,10 @@ func newJIDCache(limit int) *jidCache {
 	return &jidCache{limit: limit, new: make(map[string]jid.JID)}
 }
 
-// parse is jid.Parse. s may be borrowed: it is not kept.
+// parse is ParseJID. s may be borrowed: it is not kept.
 func (c *jidCache) parse(s string) (jid.JID, error) {
 	if c == nil || len(s) > maxCached {
-		if len(s) > maxJID {
-			return jid.JID{}, errLongJID
-		}
-		return parseJID(s)
+		return ParseJID(strings.Clone(s))
 	}
 	if j, ok := c.new[s]; ok {
 		return j, nil
@@ -39,7 +36,7 @@ func (c *jidCache) parse(s string) (jid.JID, error) {
 	j, ok := c.old[s]
 	if !ok {
 		var err error
-		if j, err = parseJID(s); err != nil {
+		if j, err = ParseJID(strings.Clone(s)); err != nil {
 			return j, err
 		}
 	}
@@ -47,19 +44,5 @@ func (c *jidCache) parse(s string) (jid.JID, error) {
 		c.old, c.new = c.new, make(map[string]jid.JID, c.limit)
 	}
 	c.new[strings.Clone(s)] = j
-	return j, nil
-}
-
-// parseJID is jid.Parse of a borrowed text, and stricter: the library lets
-// domains with empty labels pass, which it does not read again.
-func parseJID(s string) (jid.JID, error) {
-	j, err := jid.Parse(strings.Clone(s))
-	if err != nil {
-		return j, err
-	}
-	d := j.Domainpart()
-	if d[0] == '.' || d[len(d)-1] == '.' || strings.Contains(d, "..") {
-		return jid.JID{}, errEmptyLabel
-	}
 	return j, nil
 }

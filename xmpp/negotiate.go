@@ -276,7 +276,7 @@ func (n *negotiation) bind(resource string) (jid.JID, error) {
 	if err != nil {
 		return jid.JID{}, err
 	}
-	addr, err := jid.Parse(c.Child(nameBind).Child(nameBindJID).Text().String())
+	addr, err := ParseJID(c.Child(nameBind).Child(nameBindJID).Text().String())
 	if err != nil || addr.Resourcepart() == "" {
 		return jid.JID{}, NewStreamError("bad-format", "the server bound no full address")
 	}

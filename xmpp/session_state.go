@@ -19,11 +19,9 @@ import (
 )
 
 var (
-	errLongJID    = errors.New("longer than an address can be")
-	errEmptyLabel = errors.New("a domain with an empty label")
-	errFull       = errors.New("xmpp: the queue to the server is full")
-	errPoison     = errors.New("xmpp: a stanza of the former connection cannot be sent again")
-	errDead       = errors.New("the connection is dead")
+	errFull   = errors.New("xmpp: the queue to the server is full")
+	errPoison = errors.New("xmpp: a stanza of the former connection cannot be sent again")
+	errDead   = errors.New("the connection is dead")
 )
 
 // Session is a client's session with its server: it logs in, resumes

@@ -35,7 +35,11 @@ func TestIMR01R03R04_Addresses(t *testing.T) {
 		{"a@b/c@d/e", true}, {"example.org", true}, {"a@example.org/ ", true}, {"@example.org", false}, {"a@", false}, {"a b@example.org", false},
 		{"a@example.org/", false}, {long + "@example.org", false}, {"a@example.org/" + long, false}, {long[1:] + "@example.org", true},
 		{"a@" + long + ".org", false}, {"", false},
+		{"a@b.", true}, {"a@..", false}, {"a@b..c", false}, {"a@.b", false},
 	} {
+		if _, err := xmpp.ParseJID(tt.addr); (err == nil) != tt.ok {
+			t.Errorf("%.40q, read by itself: %v", tt.addr, err)
+		}
 		d := new(exi.Doc)
 		d.Start(exi.N(xmpp.NSClient, "message"))
 		d.Attr(exi.N("", "from"), exi.Str(tt.addr))
@@ -47,6 +51,17 @@ func TestIMR01R03R04_Addresses(t *testing.T) {
 		}
 		if err != nil && !errors.Is(err, &xmpp.Error{Condition: xmpp.JIDMalformed}) {
 			t.Errorf("%.40q: %v", tt.addr, err)
+		}
+	}
+}
+
+func TestDomainAlone(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"site.example": true, "Site.Example.": true, "[::1]": true,
+		"site..example": false, ".site.example": false, "a@site.example": false, "site.example/r": false, "": false,
+	} {
+		if j, err := xmpp.ParseDomain(text); (err == nil) != ok {
+			t.Errorf("%q: %v, %v", text, j, err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"postern/internal/config"
+	"postern/xmpp"
 )
 
 // Account is an operator's account as its file keeps it.
@@ -125,7 +126,7 @@ func (a *Account) text() string {
 }
 
 func (a *Account) address() (jid.JID, error) {
-	j, err := jid.Parse(a.JID)
+	j, err := xmpp.ParseJID(a.JID)
 	if err != nil {
 		return j, fmt.Errorf("jid %q: %w", a.JID, err)
 	}

@@ -191,7 +191,7 @@ func (e *Env) connectFailure(a Account, err error) error {
 
 // parseThing reads the address of a thing.
 func parseThing(s string) (jid.JID, error) {
-	j, err := jid.Parse(s)
+	j, err := xmpp.ParseJID(s)
 	if err != nil {
 		return j, usagef("%q is no address: %v", s, err)
 	}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"reflect"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/drivers"
 	"postern/drivers/ble"
 	"postern/drivers/ble/virtual"
@@ -21,6 +19,7 @@ import (
 	"postern/drivers/spi"
 	"postern/drivers/sysfs"
 	"postern/internal/config"
+	"postern/xmpp"
 )
 
 // kind is a row of the table: what the configuration sees, and how a device of
@@ -326,17 +325,22 @@ func findKind(name string) (kind, error) {
 }
 
 func checkJID(text string) error {
-	if _, err := jid.Parse(text); err != nil {
-		return errors.New("write an address such as name@domain")
+	_, err := xmpp.ParseJID(text)
+	return noJID(err)
+}
+
+func noJID(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("write an address such as name@domain (%w)", err)
 }
 
 func checkBareJID(text string) error {
-	j, err := jid.Parse(text)
+	j, err := xmpp.ParseJID(text)
 	switch {
-	case err != nil || j.Domainpart() == "":
-		return errors.New("write an address such as name@domain")
+	case err != nil:
+		return noJID(err)
 	case j.Resourcepart() != "":
 		return errors.New("leave out /" + j.Resourcepart() + ", it does not identify anybody")
 	}

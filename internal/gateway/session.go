@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/exi"
 	"postern/internal/config"
 	"postern/internal/existate"
@@ -27,7 +25,7 @@ func sessionConfig(cfg *config.Config) (xmpp.Config, error) {
 		AllowPlain: cfg.Server.AllowPlain,
 		NoResume:   !cfg.Server.Resume,
 	}
-	j, err := jid.Parse(cfg.Account.JID)
+	j, err := xmpp.ParseJID(cfg.Account.JID)
 	if err == nil {
 		j, err = j.WithResource(cfg.Account.Resource)
 	}

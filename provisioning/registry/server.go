@@ -151,7 +151,7 @@ func New(cfg Config) (*Server, error) {
 	s.byAcct, s.byDom, s.finds = newLimiter(s.lim.ClaimsJID), newLimiter(s.lim.ClaimsDomain), newLimiter(s.lim.Searches)
 	s.certs = newLimiter(tokensPerMinute)
 	var err error
-	if s.addr, err = jid.New("", cfg.Domain, ""); err != nil {
+	if s.addr, err = xmpp.ParseDomain(cfg.Domain); err != nil {
 		return nil, fmt.Errorf("registry: domain %q: %w", cfg.Domain, err)
 	}
 	if cfg.Store == nil {

@@ -67,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, log: cfg.Logger}
 	var err error
-	if c.addr, err = jid.New("", cfg.Domain, ""); err != nil {
+	if c.addr, err = xmpp.ParseDomain(cfg.Domain); err != nil {
 		return nil, fmt.Errorf("component: domain %q: %w", cfg.Domain, err)
 	}
 	if c.log == nil {

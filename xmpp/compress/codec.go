@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/exi"
 	"postern/xmpp"
 )
@@ -227,9 +225,9 @@ func headerOf(root exi.Cursor) (h xmpp.Header, err error) {
 		var err error
 		switch name {
 		case attrTo:
-			h.To, err = jid.Parse(v.String())
+			h.To, err = xmpp.ParseJID(v.String())
 		case attrFrom:
-			h.From, err = jid.Parse(v.String())
+			h.From, err = xmpp.ParseJID(v.String())
 		case attrID:
 			h.ID = v.String()
 		case attrStreamVer:

@@ -175,7 +175,7 @@ func AskItems(ctx context.Context, q Querier, to jid.JID, node string) (items []
 			if k.Name() != nameItem || len(items) >= maxItems {
 				continue
 			}
-			if j, err := jid.Parse(text(k, attrJID)); err == nil {
+			if j, err := xmpp.ParseJID(text(k, attrJID)); err == nil {
 				items = append(items, Item{JID: j, Node: text(k, attrNode), Name: text(k, attrName)})
 			}
 		}

@@ -100,9 +100,13 @@ func (h *Hub) account(name string) (*account, error) {
 func (acc *account) load(tx *store.Tx) error {
 	for e := range rosterBox.All(tx, acc.name+"\x00") {
 		key := e.Key[len(acc.name)+1:]
-		j, err := jid.Parse(key)
-		if err = errors.Join(e.Err, err); err != nil {
-			return err
+		if e.Err != nil {
+			return e.Err
+		}
+		j, err := xmpp.ParseJID(key)
+		if err != nil { // of a time when addresses were checked less
+			acc.h.log.Warn("a contact is left out", "account", acc.name, "contact", key, "err", err)
+			continue
 		}
 		acc.roster[key] = &contact{jid: j, contactRecord: e.Value}
 	}

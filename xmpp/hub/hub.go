@@ -186,7 +186,7 @@ func New(cfg Config) (*Hub, error) {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if h.domain, err = jid.New("", cfg.Domain, ""); err != nil {
+	if h.domain, err = xmpp.ParseDomain(cfg.Domain); err != nil {
 		return nil, fmt.Errorf("hub: domain %q: %w", cfg.Domain, err)
 	}
 	switch {
@@ -196,7 +196,7 @@ func New(cfg Config) (*Hub, error) {
 		return nil, errors.New("hub: no certificate given")
 	}
 	for name := range cfg.Components {
-		if j, err := jid.New("", name, ""); err != nil || j.String() != name || j.Equal(h.domain) {
+		if j, err := xmpp.ParseDomain(name); err != nil || j.String() != name || j.Equal(h.domain) {
 			return nil, fmt.Errorf("hub: component %q: not a domain of its own in prepared form", name)
 		}
 	}

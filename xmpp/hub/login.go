@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/xdg-go/scram"
-	"mellium.im/xmpp/jid"
 
 	"postern/exi"
 	"postern/xmpp"
@@ -286,7 +285,7 @@ func (c *client) checkAuthzID(conv *scram.ServerConversation) error {
 	if id == "" {
 		return nil
 	}
-	j, err := jid.Parse(id)
+	j, err := xmpp.ParseJID(id)
 	name, nerr := c.h.localName(conv.Username())
 	if err != nil || nerr != nil || j.Resourcepart() != "" || j.Localpart() != name || j.Domainpart() != c.h.domain.Domainpart() {
 		return saslFailure("invalid-authzid")

@@ -123,7 +123,7 @@ func (s *session) stanza(c exi.Cursor) error {
 		var e *xmpp.Error
 		if errors.As(perr, &e) && e.Condition == xmpp.JIDMalformed {
 			if v, ok := c.Attr(attrFrom); ok && st.From.String() == "" && !v.IsZero() {
-				if _, err := jid.Parse(v.String()); err != nil {
+				if _, err := xmpp.ParseJID(v.String()); err != nil {
 					return xmpp.NewStreamError("invalid-from", "")
 				}
 			}

@@ -115,7 +115,7 @@ func (acc *account) setRoster(p *packet) error {
 		return xmpp.NewError(xmpp.BadRequest, "a roster set has exactly one item")
 	}
 	v, _ := item.Attr(attrJID)
-	who, err := jid.Parse(v.String())
+	who, err := xmpp.ParseJID(v.String())
 	if err != nil {
 		return xmpp.NewError(xmpp.JIDMalformed, "the item's jid")
 	}

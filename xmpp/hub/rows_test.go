@@ -1,8 +1,12 @@
 package hub
 
 import (
+	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/internal/store"
 )
 
 func TestCoreR25R75_FeaturesFollowEachHeader(t *testing.T) {
@@ -115,5 +119,34 @@ func TestIMR52_AccountsAreDescribedToContactsOnly(t *testing.T) {
 		if strings.ReplaceAll(missing, "nobody@", "anna@") != stranger {
 			t.Errorf("a stranger can tell accounts from none:\n%s\n%s", stranger, missing)
 		}
+	}
+}
+
+// TestIMR01_AddressesInTheRoster: an address that cannot be read again must not
+// get into the roster, and one that is there must not lock the account out.
+func TestIMR01_AddressesInTheRoster(t *testing.T) {
+	x := newSite(t)
+	a := x.online("anna", "a")
+	for _, bad := range []string{"ben@..", "ben@site..example", ".site.example", "@site.example"} {
+		a.send("<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='" + bad + "'/></query></iq>")
+		a.expect("id='r'", "<jid-malformed")
+	}
+	x.stop()
+
+	db, err := store.Open(t.Context(), filepath.Join(x.dir, "hub.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *store.Tx) error {
+		return rosterBox.Put(tx, "anna\x00ben@.", contactRecord{Listed: true})
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	x = openSite(t, x.dir)
+	a = x.online("anna", "a")
+	a.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+	if got := a.expect("id='r'", "type='result'"); strings.Contains(got, "ben@") {
+		t.Errorf("the roster has %s", got)
 	}
 }

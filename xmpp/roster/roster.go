@@ -253,7 +253,7 @@ func parseItem(c exi.Cursor) (it Item, ok bool) {
 	if c.Name() != nameItem {
 		return it, false
 	}
-	j, err := jid.Parse(str(c, attrJID))
+	j, err := xmpp.ParseJID(str(c, attrJID))
 	if err != nil {
 		return it, false
 	}

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/exi"
 	"postern/exi/xmltext"
 	"postern/xmpp"
@@ -82,9 +80,9 @@ func (c *Codec) ReadOpen(r *bufio.Reader) (xmpp.Header, error) {
 		var err error
 		switch name {
 		case attrTo:
-			h.To, err = jid.Parse(v.String())
+			h.To, err = xmpp.ParseJID(v.String())
 		case attrFrom:
-			h.From, err = jid.Parse(v.String())
+			h.From, err = xmpp.ParseJID(v.String())
 		case attrID:
 			h.ID = v.String()
 		case attrVersion:

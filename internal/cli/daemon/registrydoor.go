@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"strings"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/internal/local"
 	"postern/internal/node"
 	"postern/provisioning"
 	"postern/provisioning/registry"
+	"postern/xmpp"
 )
 
 // registryDoor serves a registry's part of the local door, for postern
@@ -126,11 +125,11 @@ func (d door) may(_ context.Context, r *local.Request) (any, error) {
 	if err := r.Body(&q); err != nil {
 		return nil, err
 	}
-	who, err := jid.Parse(q.Subject)
+	who, err := xmpp.ParseJID(q.Subject)
 	if err != nil {
 		return nil, &local.Error{Status: local.StatusBadRequest, Text: fmt.Sprintf("%q is no address", q.Subject)}
 	}
-	dev, err := jid.Parse(q.Device)
+	dev, err := xmpp.ParseJID(q.Device)
 	if err != nil {
 		return nil, &local.Error{Status: local.StatusBadRequest, Text: fmt.Sprintf("%q is no address", q.Device)}
 	}

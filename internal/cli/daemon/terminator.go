@@ -15,12 +15,11 @@ import (
 	"sync"
 	"time"
 
-	"mellium.im/xmpp/jid"
-
 	"postern/internal/cli"
 	"postern/internal/config"
 	"postern/internal/existate"
 	"postern/internal/store"
+	"postern/xmpp"
 	"postern/xmpp/compress"
 	"postern/xmpp/terminator"
 )
@@ -202,8 +201,8 @@ func (o *terminatorOptions) serve(ctx context.Context, env *cli.Env, t *terminat
 }
 
 func (o *terminatorOptions) config(log *slog.Logger) (cfg terminator.Config, err error) {
-	if cfg.Domain, err = jid.Parse(o.domain); err != nil || !cfg.Domain.Equal(cfg.Domain.Domain()) {
-		return cfg, fmt.Errorf("--domain %s is no domain", o.domain)
+	if cfg.Domain, err = xmpp.ParseDomain(o.domain); err != nil {
+		return cfg, fmt.Errorf("--domain %s is no domain: %w", o.domain, err)
 	}
 	cert, err := tls.LoadX509KeyPair(o.cert, o.key)
 	if err != nil {

@@ -11,13 +11,14 @@ import (
 	"postern/internal/cli"
 	"postern/internal/node"
 	"postern/provisioning"
+	"postern/xmpp"
 )
 
 func (o *ruleOptions) test(ctx context.Context, env *cli.Env, rest []string) error {
 	if err := o.parties(rest); err != nil {
 		return err
 	}
-	who, err := jid.Parse(o.who)
+	who, err := xmpp.ParseJID(o.who)
 	if err != nil || who.Localpart() == "" {
 		return cli.Usagef("test is about one person: %q is no address like friend@site.example", o.who)
 	}

@@ -226,7 +226,7 @@ func transfer(ctx context.Context, env *cli.Env, args []string) error {
 	case (*accept || *withdraw) == (len(rest) == 2):
 		return cli.Usagef("name the new owner, or say --accept or --withdraw")
 	case len(rest) == 2:
-		if to, err = jid.Parse(rest[1]); err != nil || to.Localpart() == "" {
+		if to, err = xmpp.ParseJID(rest[1]); err != nil || to.Localpart() == "" {
 			return cli.Usagef("%q is not the address of an account", rest[1])
 		}
 	}

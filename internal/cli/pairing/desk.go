@@ -53,7 +53,7 @@ func (o *options) open(ctx context.Context, env *cli.Env, feature string, hint j
 	addr := hint
 	if given != "" {
 		var err error
-		if addr, err = jid.Parse(given); err != nil {
+		if addr, err = xmpp.ParseJID(given); err != nil {
 			return nil, cli.Usagef("--registry: %q is no address: %v", given, err)
 		}
 	}

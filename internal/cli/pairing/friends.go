@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/cli"
 	"postern/provisioning"
+	"postern/xmpp"
 )
 
 const friendsHelp = `Usage: postern friends THING [flags]
@@ -51,7 +52,7 @@ func friends(ctx context.Context, env *cli.Env, args []string) error {
 	device = device.Bare()
 	var who jid.JID
 	if verb != "" {
-		if who, err = jid.Parse(rest[1]); err != nil || who.Localpart() == "" {
+		if who, err = xmpp.ParseJID(rest[1]); err != nil || who.Localpart() == "" {
 			return cli.Usagef("%q is not the address of a person", rest[1])
 		}
 		who = who.Bare()

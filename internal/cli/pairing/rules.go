@@ -197,7 +197,7 @@ func (o *ruleOptions) parties(rest []string) (err error) {
 	}
 	o.device, o.who, o.action = o.device.Bare(), rest[1], rest[2]
 	if o.who != provisioning.Everyone {
-		j, err := jid.Parse(o.who)
+		j, err := xmpp.ParseJID(o.who)
 		if err != nil || j.Resourcepart() != "" {
 			return cli.Usagef("%q is neither an address, nor a domain, nor '*'", o.who)
 		}
