@@ -393,3 +393,16 @@ func TestRecordsAreBounded(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+// Of several refusals in one record the values are of the first and the error
+// is of the last; the line says so.
+func TestTextOfSeveralRefusals(t *testing.T) {
+	r := Record{Outcome: Refused, Nodes: []string{"fan"}, Set: []string{"stat=true"}, From: "a@example.org/x", Origin: "iq", Error: "conflict"}
+	if got, want := r.Text(), "refused fan stat=true by a@example.org/x via iq error: conflict"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	r.Count = 6
+	if got, want := r.Text(), "refused fan stat=true by a@example.org/x via iq last error: conflict (6 times)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

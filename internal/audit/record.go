@@ -143,7 +143,11 @@ func (r *Record) Text() string {
 	add("for ", r.For)
 	add("via ", r.Origin)
 	add("because: ", r.Reason)
-	add("error: ", r.Error)
+	if r.Count > 1 { // of the last one, while node and value are of the first
+		add("last error: ", r.Error)
+	} else {
+		add("error: ", r.Error)
+	}
 	if r.Count > 1 {
 		fmt.Fprintf(&b, " (%d times)", r.Count)
 	}

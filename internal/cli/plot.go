@@ -79,13 +79,10 @@ func (e *Env) plot(ctx context.Context, args []string) error {
 	if err := writeFailures(e.Stderr, res.Faults); err != nil {
 		return err
 	}
-	if err := e.showCurves(res.Items, to); err != nil {
-		return err
-	}
 	if len(res.Items) == 0 && len(t.req.Fields) > 0 {
 		return &failure{code: ExitFailure, msg: t.jid.String() + ": no field of that name has a value in that time", hint: "postern read shows the fields there are"}
 	}
-	return nil
+	return e.showCurves(res.Items, to)
 }
 
 // files are where the values go instead of the terminal; empty for nowhere.
@@ -148,6 +145,7 @@ func (e *Env) toFile(path string, write func(io.Writer) error) error {
 // curve is the past of one field.
 type curve struct {
 	node, field, unit string
+	steps             bool // between two values nothing lies
 	points            []dot
 }
 
@@ -174,7 +172,7 @@ func curvesOf(fields []sensors.Item) []curve {
 		if !known {
 			n = len(all)
 			index[key] = n
-			all = append(all, curve{node: f.Ref.ID, field: f.Name, unit: f.Unit})
+			all = append(all, curve{node: f.Ref.ID, field: f.Name, unit: f.Unit, steps: f.Value.Kind() == drivers.KindBool})
 		}
 		bad := f.Quality&(live.Missing|live.Error) != 0
 		all[n].points = append(all[n].points, dot{f.Time, v, f.Value.String(), bad})
@@ -182,10 +180,27 @@ func curvesOf(fields []sensors.Item) []curve {
 	for i := range all {
 		points := all[i].points
 		sort.SliceStable(points, func(i, j int) bool { return points[i].at.Before(points[j].at) })
+		if all[i].steps {
+			all[i].points = stepped(points)
+		}
 	}
 	return slices.DeleteFunc(all, func(c curve) bool {
 		return !slices.ContainsFunc(c.points, func(d dot) bool { return !d.gap })
 	})
+}
+
+// stepped keeps each value until the next one.
+func stepped(points []dot) []dot {
+	var all []dot
+	for i, d := range points {
+		if i > 0 && !d.gap && !points[i-1].gap && points[i-1].v != d.v {
+			until := points[i-1]
+			until.at = d.at
+			all = append(all, until)
+		}
+		all = append(all, d)
+	}
+	return all
 }
 
 func plotValue(v drivers.Value) (float64, bool) {

@@ -81,6 +81,25 @@ func TestDrawConstant(t *testing.T) {
 	}
 }
 
+// A switch stands at one value until it is at the other: no slope between.
+func TestDrawSwitch(t *testing.T) {
+	cs := curvesOf(plotted(t, "door", "boolean", "true", "false", "false", "missing", "true"))
+	if len(cs) != 1 {
+		t.Fatalf("%+v", cs)
+	}
+	var got []string
+	for _, d := range cs[0].points {
+		text := d.text
+		if d.gap {
+			text = "gap"
+		}
+		got = append(got, fmt.Sprintf("%d %s", d.at.Minute(), text))
+	}
+	if want := "0 true, 1 true, 1 false, 2 false, 3 gap, 4 true"; strings.Join(got, ", ") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // Whatever a thing sends can be drawn or is left out.
 func TestDrawAnything(t *testing.T) {
 	for _, vs := range [][]string{
@@ -96,7 +115,7 @@ func TestDrawAnything(t *testing.T) {
 			}
 		}
 	}
-	if cs := curvesOf(append(plotted(t, "door", "boolean", "true", "false", "1"), plotted(t, "mode", "enum", "a")...)); len(cs) != 1 || cs[0].points[0].v != 1 || cs[0].points[1].v != 0 {
+	if cs := curvesOf(append(plotted(t, "door", "boolean", "true", "false", "1"), plotted(t, "mode", "enum", "a")...)); len(cs) != 1 || len(cs[0].points) != 5 {
 		t.Errorf("%+v", cs)
 	}
 }

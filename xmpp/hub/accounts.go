@@ -82,7 +82,7 @@ func loadSecret(db *store.DB) (secret []byte, err error) {
 func (h *Hub) localName(name string) (string, error) {
 	j, err := jid.New(name, h.domain.Domainpart(), "")
 	if err != nil {
-		return "", fmt.Errorf("hub: account name %q: %w", name, err)
+		return "", fmt.Errorf("hub: %q cannot be the name of an account: it has a blank or a sign that names must not have (%w)", name, err)
 	}
 	if j.Localpart() == "" {
 		return "", errors.New("hub: an account needs a name")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"postern/internal/cli"
@@ -147,9 +148,24 @@ func showFine(env *cli.Env, cfg *config.Config) {
 		list = " (" + list + ")"
 	}
 	fmt.Fprintf(env.Stdout, "%s: fine: account %s, %s%s\n", cfg.File, cfg.Account.JID, count(len(cfg.Nodes), "node"), list)
-	for _, note := range append(remarks(cfg), gateway.Warnings(cfg)...) {
+	for _, note := range slices.Concat(filesAway(cfg), remarks(cfg), gateway.Warnings(cfg)) {
 		fmt.Fprintf(env.Stdout, "  note: %s\n", note)
 	}
+}
+
+// filesAway names the files without which the gateway cannot log in. The
+// configuration may be that of another machine.
+func filesAway(cfg *config.Config) []string {
+	var out []string
+	for _, f := range [...][2]string{
+		{"the password file", cfg.Account.Password.File}, {"the file of authorities", cfg.Server.CAFile},
+		{"the account's certificate", cfg.Account.Certificate}, {"the account's key", cfg.Account.Key},
+	} {
+		if _, err := os.Stat(f[1]); f[1] != "" && err != nil {
+			out = append(out, f[0]+" cannot be read here: "+err.Error())
+		}
+	}
+	return out
 }
 
 // remarks make no file wrong.
@@ -166,17 +182,8 @@ func remarks(cfg *config.Config) []string {
 		out = append(out, "there are no nodes")
 	}
 	if f := cfg.Account.Password.File; f != "" {
-		fi, err := os.Stat(f)
-		switch {
-		case err != nil:
-			out = append(out, "the password file cannot be read here: "+err.Error())
-		case fi.Mode().Perm()&0o077 != 0:
+		if fi, err := os.Stat(f); err == nil && fi.Mode().Perm()&0o077 != 0 {
 			out = append(out, fmt.Sprintf("the password file %s may be read by others (mode %04o); chmod 600 it", f, fi.Mode().Perm()))
-		}
-	}
-	for _, f := range []string{cfg.Server.CAFile, cfg.Account.Certificate, cfg.Account.Key} {
-		if _, err := os.Stat(f); f != "" && err != nil {
-			out = append(out, "a file cannot be read here: "+err.Error())
 		}
 	}
 	simulated, real := gateway.Simulated(cfg)

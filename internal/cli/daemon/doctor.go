@@ -162,6 +162,9 @@ func checkConfig(found *[]doctor.Finding, file string) (cfg *config.Config, ther
 			add(doctor.Todo, "the service has no credential "+name, "install -m 600 /dev/null "+secret+", and write the password into it")
 		}
 	}
+	for _, n := range filesAway(cfg) {
+		add(doctor.Todo, n, "write that file, or correct its path in "+file)
+	}
 	for _, n := range remarks(cfg) {
 		add(doctor.Note, n, "")
 	}

@@ -23,6 +23,9 @@ func TestDoctor(t *testing.T) {
 	if code != cli.ExitFailure || !strings.Contains(out, "TODO  devices: serial port /dev/no-such-port (node gps): there is no /dev/no-such-port") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
+	if !strings.Contains(out, "TODO  configuration: the password file cannot be read here: ") {
+		t.Errorf("nothing about the password: %s", out)
+	}
 	code, out, _ = call(t, Doctor, "", "--config", file, "--json")
 	var doc doctorJSON
 	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != cli.ExitFailure || doc.Healthy || doc.User == "" {

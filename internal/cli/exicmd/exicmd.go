@@ -13,10 +13,18 @@ import (
 )
 
 const usage = `Usage: postern exi encode|decode|inspect [flags] [IN [OUT]]
+       postern exi session [--json] FILE
 
 encode reads XML and writes EXI, decode reads EXI and writes XML, inspect shows
 an EXI stream event by event. IN and OUT are files; - or nothing stands for
-standard input and output.
+standard input and output. session tells how large a recorded session is in
+each representation.
+
+  postern exi encode --schema notes.xsd note.xml note.exi
+  postern exi decode --schema notes.xsd note.exi
+  postern exi inspect note.exi
+
+Exit codes: 0 done, 1 failure, 2 usage.
 
 `
 
@@ -42,12 +50,14 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "postern exi: there is no %q; try encode, decode or inspect\n", args[0])
 		return 2
 	}
-	c, err := parse(args[0], args[1:], stderr)
+	c, err := parse(args[0], args[1:])
 	if errors.Is(err, flag.ErrHelp) {
+		printUsage(stdout)
 		return 0
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "postern exi %s: %v\n", args[0], err)
+		text := strings.Replace(err.Error(), "flag provided but not defined: -", "there is no option --", 1)
+		_, _ = fmt.Fprintf(stderr, "postern exi %s: %s\n  postern exi --help explains the command\n", args[0], text)
 		return 2
 	}
 	if err := c.open(stdin, stdout, do); err != nil {
@@ -59,7 +69,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 func printUsage(w io.Writer) {
 	_, _ = io.WriteString(w, usage)
-	fs, _ := newFlags("exi", w)
+	fs, _ := newFlags("exi")
 	printFlags(w, fs)
 }
 

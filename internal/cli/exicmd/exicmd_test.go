@@ -80,8 +80,11 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%v: exit %d, %q", args, code, msg)
 		}
 	}
-	if code, _, _ := run("", "encode", "--help"); code != 0 {
-		t.Errorf("--help: exit %d", code)
+	if _, _, msg := run("", "encode", "--no-such-flag"); msg != "postern exi encode: there is no option --no-such-flag\n  postern exi --help explains the command\n" {
+		t.Errorf("%q", msg)
+	}
+	if code, out, _ := run("", "encode", "--help"); code != 0 || !strings.Contains(out, "--alignment") || !strings.Contains(out, "note.xml note.exi") {
+		t.Errorf("--help: exit %d, %s", code, out)
 	}
 }
 

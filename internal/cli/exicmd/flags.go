@@ -28,13 +28,10 @@ type settings struct {
 }
 
 // newFlags declares the flags; each one given changes the options file.
-func newFlags(name string, stderr io.Writer) (*flag.FlagSet, *settings) {
+func newFlags(name string) (*flag.FlagSet, *settings) {
 	fs := flag.NewFlagSet("postern exi "+name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		_, _ = io.WriteString(stderr, usage)
-		printFlags(stderr, fs)
-	}
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
 	s := &settings{}
 	fs.StringVar(&s.options, "options", "", "`FILE` with options as JSON; flags override it")
 	fs.StringVar(&s.schema, "schema", "", "XML Schema `FILE`, or none, or xsdTypesOnly")
@@ -136,8 +133,8 @@ func preserve(o *exi.OptionsFile, v string) error {
 }
 
 // parse reads the command line and the files it names.
-func parse(name string, args []string, stderr io.Writer) (*command, error) {
-	fs, s := newFlags(name, stderr)
+func parse(name string, args []string) (*command, error) {
+	fs, s := newFlags(name)
 	// Flags may stand behind the file names too.
 	var files []string
 	for {
