@@ -177,6 +177,7 @@ class Peer(slixmpp.ClientXMPP):
                                    "value": f.get("value"), "past": f.get("historicalOther") == "true"})
         command = msg.xml.find("{urn:postern:command:1}command")
         self.numbered_list.append({"n": int(seq.get("n")), "boot": seq.get("boot"), "gap": gap.get("why") if gap is not None else "",
+                            "lost": dict(gap.attrib) if gap is not None else {},
                             "receipt": msg.xml.find("{urn:xmpp:receipts}request") is not None, "fields": fields,
                             "command": command.get("outcome") if command is not None else ""})
 
