@@ -18,11 +18,10 @@ type bound struct {
 	docEnd   *state
 	fragment *state // FragmentContent, for schema-informed streams
 
-	globals []*state // global elements by name number
-	types   []*state // xsi:type targets by name number
-	attrs   []*dtype // global attributes by name number
-	hasAttr []bool
-	boolean *dtype // of xsi:nil
+	globals []*state         // global elements by name number
+	types   []*state         // xsi:type targets by name number
+	attrs   map[int32]*dtype // global attributes by name number; untyped ones are absent
+	boolean *dtype           // of xsi:nil
 
 	// Parts of the built-in grammars (§8.4).
 	endElement      []prod
@@ -34,7 +33,7 @@ type bound struct {
 	xsiType, xsiNil int32
 	anyType         int32 // xsd:anyType, −1 without a schema
 
-	binder *binder // of what is still pending
+	binder *binder // of grammars not made yet
 }
 
 // global returns the grammar of a global element, nil if there is none.
@@ -62,25 +61,25 @@ func (b *bound) typeNamed(n Name) *state {
 	return nil
 }
 
-// boundKey are the options that a bound depends on.
-type boundKey struct {
+// shape is what a bound depends on: the options that shape grammars.
+type shape struct {
 	strict, fragment, selfContained bool
 	preserve                        Preserve
 }
 
 // bind returns the bound form, from the schema's cache where it is there.
 func bind(o *Options) (*bound, error) {
+	key := shape{strict: o.Strict, fragment: o.Fragment, selfContained: o.SelfContained, preserve: o.Preserve}
 	if o.Schema == nil {
-		return newBound(nil, o)
+		return newBound(nil, key, nil)
 	}
 	if len(o.DatatypeRepresentationMap) > 0 {
-		return newBound(o.Schema, o) // a peer's header may ask for any number of maps
+		return newBound(o.Schema, key, o.DatatypeRepresentationMap) // a peer's header may ask for any number of maps
 	}
-	key := boundKey{strict: o.Strict, fragment: o.Fragment, selfContained: o.SelfContained, preserve: o.Preserve}
 	if b, ok := o.Schema.cache.Load(key); ok {
 		return b.(*bound), nil
 	}
-	b, err := newBound(o.Schema, o)
+	b, err := newBound(o.Schema, key, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +87,10 @@ func bind(o *Options) (*bound, error) {
 		o.Schema.cached.Add(-1)
 		return b, nil
 	}
-	got, _ := o.Schema.cache.LoadOrStore(key, b)
+	got, loaded := o.Schema.cache.LoadOrStore(key, b)
+	if loaded {
+		o.Schema.cached.Add(-1) // another stream was first
+	}
 	return got.(*bound), nil
 }
 
@@ -96,8 +98,8 @@ func bind(o *Options) (*bound, error) {
 // beyond are made for it alone.
 const maxBound = 12
 
-func newBound(s *Schema, o *Options) (*bound, error) {
-	b := &bound{hasTypes: s != nil, strict: o.Strict && s != nil, anyType: -1}
+func newBound(s *Schema, o shape, m []DatatypeMapping) (*bound, error) {
+	b := &bound{hasTypes: s != nil, strict: o.strict && s != nil, anyType: -1}
 	b.names = initialTables(s)
 	b.xsiType, b.xsiNil = b.names.number[NameXsiType], b.names.number[NameXsiNil]
 	b.bindBuiltins(o)
@@ -106,24 +108,20 @@ func newBound(s *Schema, o *Options) (*bound, error) {
 		b.doc.esc = b.docEscape(o, b.doc)
 		return b, nil
 	}
-	tb, err := newTypeBinder(o)
-	if err != nil {
-		return nil, err
-	}
-	b.binder = newBinder(b, *o, tb)
-	return b, b.binder.bindSchema(s)
+	b.binder = newBinder(b, s, o, newTypeBinder(o.preserve.LexicalValues, m))
+	return b, b.binder.bindSchema()
 }
 
 // bindBuiltins makes the fixed parts of the built-in grammars (§8.4), pruned
 // by the fidelity options (§8.3).
-func (b *bound) bindBuiltins(o *Options) {
+func (b *bound) bindBuiltins(o shape) {
 	b.endElement = []prod{{kind: EE}}
 	child := b.childContent(o)
 	start := []node{{prod: prod{kind: EE}}, {prod: prod{kind: AT, match: Any}}}
-	if o.Preserve.Prefixes {
+	if o.preserve.Prefixes {
 		start = append(start, node{prod: prod{kind: NS}})
 	}
-	if o.SelfContained {
+	if o.selfContained {
 		start = append(start, node{prod: prod{kind: SC}})
 	}
 	b.startTagContent = newEscape(append(start, child...))
@@ -136,24 +134,24 @@ func (b *bound) bindBuiltins(o *Options) {
 }
 
 // misc are the productions of comments and instructions.
-func misc(o *Options, next *state) []node {
+func misc(o shape, next *state) []node {
 	var n []node
-	if o.Preserve.Comments {
+	if o.preserve.Comments {
 		n = append(n, node{prod: prod{kind: CM, next: next}})
 	}
-	if o.Preserve.PIs {
+	if o.preserve.PIs {
 		n = append(n, node{prod: prod{kind: PI, next: next}})
 	}
 	return n
 }
 
 // childContent is ChildContentItems (§8.4.3).
-func (b *bound) childContent(o *Options) []node {
+func (b *bound) childContent(o shape) []node {
 	n := []node{
 		{prod: prod{kind: SE, match: Any}},
 		{prod: prod{kind: CH, untyped: true}},
 	}
-	if o.Preserve.DTD {
+	if o.preserve.DTD {
 		n = append(n, node{prod: prod{kind: ER}})
 	}
 	return appendBranch(n, misc(o, nil))
@@ -170,9 +168,9 @@ func appendBranch(n, sub []node) []node {
 	return append(n, branch)
 }
 
-func (b *bound) docEscape(o *Options, self *state) *escape {
+func (b *bound) docEscape(o shape, self *state) *escape {
 	var n []node
-	if o.Preserve.DTD {
+	if o.preserve.DTD {
 		n = append(n, node{prod: prod{kind: DT, next: self}})
 	}
 	return newEscape(appendBranch(n, misc(o, self)))
@@ -188,18 +186,26 @@ func initialTables(s *Schema) *initialNames {
 	if s != nil {
 		parts = s.URIs
 	}
-	t := &initialNames{number: make(map[Name]int32), uriID: make(map[string]int32)}
+	n := 0
+	for i := range parts {
+		n += len(parts[i].Locals)
+	}
+	t := &initialNames{
+		uris: make([]uriEntry, 0, len(parts)), uriID: make(map[string]int32, len(parts)),
+		names: make([]nameInfo, 0, n), number: make(map[Name]int32, n),
+	}
 	for i, p := range parts {
-		u := uriEntry{uri: p.URI, prefixes: slices.Clone(p.Prefixes), nbase: len(p.Prefixes)}
+		t.uriID[p.URI] = int32(i)
+		t.uris = append(t.uris, uriEntry{
+			uri: p.URI, first: int32(len(t.names)), nlocals: int32(len(p.Locals)),
+			prefixes: slices.Clone(p.Prefixes), nbase: len(p.Prefixes),
+		})
 		for j, l := range p.Locals {
 			id := int32(len(t.names))
 			name := N(p.URI, l)
 			t.names = append(t.names, nameInfo{name: name, local: l, uri: int32(i), id: int32(j)})
 			t.number[name] = id
-			u.base = append(u.base, id)
 		}
-		t.uriID[p.URI] = int32(i)
-		t.uris = append(t.uris, u)
 	}
 	for i := range t.names {
 		if n := &t.names[i]; n.uri != 0 || parts[0].URI != "" || i > 0 && n.local <= t.names[i-1].local {

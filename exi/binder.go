@@ -10,27 +10,65 @@ import (
 // binder makes the states of a bound from those of its schema, type by type,
 // when the first element of a type is met: of all that a schema declares, a
 // stream uses little, and what is not there costs neither memory nor time.
+//
+// A state that an element or xsi:type leads to is pending until then: it has no
+// productions, and only bound.ready may hand it out. All other states are
+// reached within a type alone, and are made together with its first one.
 type binder struct {
-	mu       sync.Mutex // of what follows
+	mu       sync.Mutex // of all that follows, and of state.plan
 	b        *bound
-	o        Options
+	schema   *Schema
+	o        shape
 	tb       *typeBinder
 	states   map[*State]*state
 	copies   map[*State]*state // content2 where the schema has no state of its own for it
 	variants map[variantKey]*state
 	shared   map[escapeKey]*escape
-	pending  map[*state]func() // puts what fills the state into queue or later
-	fresh    []*state          // made or demanded since the last drain
-	queue    []func()
-	later    []func() // copies of states, made when the originals are filled
+
+	// Work of the present drain.
+	due    []*state // pending states that were demanded
+	queue  []filling
+	later  []varying        // made when the states that they vary are filled
+	longer map[*Prod]*state // states filled, by the last production of the schema's
 }
 
-func newBinder(b *bound, o Options, tb *typeBinder) *binder {
+// plan says what a pending state will be.
+type plan struct {
+	variantKey
+	of *state // the first state of the type, for a variant of it; nil for that one
+}
+
+// variantKey is a type and what a strict grammar adds for an element of it:
+// xsi:type, xsi:nil.
+type variantKey struct {
+	t        *Type
+	typ, nil bool
+}
+
+// filling is a state that waits for the productions that another has in the
+// schema.
+type filling struct {
+	st    *state
+	from  *State
+	t     *Type
+	start bool
+}
+
+// varying is a variant that waits for its productions.
+type varying struct {
+	v *state
+	*plan
+}
+
+// escapeKey tells the undeclared productions of states apart that declare no
+// attributes.
+type escapeKey struct{ start, first, hasEE bool }
+
+func newBinder(b *bound, s *Schema, o shape, tb *typeBinder) *binder {
 	return &binder{
-		b: b, o: o, tb: tb,
-		states: make(map[*State]*state), copies: make(map[*State]*state),
+		b: b, schema: s, o: o, tb: tb,
+		states: make(map[*State]*state, len(s.Types)), copies: make(map[*State]*state),
 		variants: make(map[variantKey]*state), shared: make(map[escapeKey]*escape),
-		pending: make(map[*state]func()),
 	}
 }
 
@@ -46,150 +84,129 @@ func (b *bound) ready(s *state) *state {
 func (w *binder) complete(s *state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.longer = make(map[*Prod]*state)
 	w.demand(s) // nothing, if somebody else was first
 	w.drain()
 }
 
-// demand sees to it that the next drain fills s.
+// demand sees to it that the present drain makes s.
 func (w *binder) demand(s *state) {
-	if fill := w.pending[s]; fill != nil {
-		delete(w.pending, s)
-		w.fresh = append(w.fresh, s)
-		fill()
+	p := s.plan
+	if p == nil {
+		return
 	}
+	s.plan = nil
+	w.due = append(w.due, s)
+	if p.of == nil {
+		w.enqueue(s, p.t.Start, p.t)
+		return
+	}
+	w.demand(p.of)
+	w.later = append(w.later, varying{s, p})
 }
 
-// postpone returns a state that fill, which must put what it does into queue or
-// later, is called for when it is demanded.
-func (w *binder) postpone(fill func(*state)) *state {
-	s := &state{pending: 1}
-	w.pending[s] = func() { fill(s) }
-	return s
+// drain makes what was demanded and publishes it.
+func (w *binder) drain() {
+	for len(w.queue)+len(w.later) > 0 {
+		if n := len(w.queue); n > 0 {
+			f := w.queue[n-1]
+			w.queue = w.queue[:n-1]
+			w.fill(f)
+			continue
+		}
+		v := w.later[len(w.later)-1]
+		w.later = w.later[:len(w.later)-1]
+		w.variant(v)
+	}
+	for _, s := range w.due {
+		atomic.StoreUint32(&s.pending, 0)
+	}
+	w.due, w.queue, w.later, w.longer = nil, nil, nil, nil
 }
 
-// escapeKey tells the undeclared productions of states apart that declare no
-// attributes.
-type escapeKey struct{ start, first, hasEE bool }
-
-type variantKey struct {
-	t        *Type
-	typ, nil bool
-}
-
-func (w *binder) bindSchema(s *Schema) error {
-	b := w.b
+// bindSchema finds the states of global elements and named types, all pending,
+// and makes those that hold whole documents.
+func (w *binder) bindSchema() error {
+	b, s := w.b, w.schema
 	n := len(b.names.names)
-	b.globals, b.types = make([]*state, n), make([]*state, n)
-	b.attrs, b.hasAttr = make([]*dtype, n), make([]bool, n)
+	b.globals, b.types, b.attrs = make([]*state, n), make([]*state, n), make(map[int32]*dtype)
 	b.boolean = w.tb.bind(&Datatype{Codec: CodecBoolean})
 	if id, ok := b.names.number[N(NSXSD, "anyType")]; ok {
 		b.anyType = id
 	}
-	number := func(name Name) (int32, error) {
-		id, ok := b.names.number[name]
-		if !ok {
-			return 0, fmt.Errorf("exi: schema: name %v is not in its URIs: %w", name.Value(), ErrOptions)
-		}
-		return id, nil
-	}
 	for name, t := range s.Types {
-		id, err := number(name)
+		id, err := w.declared(name)
 		if err != nil {
 			return err
 		}
 		b.types[id] = w.typ(t)
 	}
 	for name, e := range s.Elements {
-		id, err := number(name)
+		id, err := w.declared(name)
 		if err != nil {
 			return err
 		}
-		b.globals[id] = w.element(s, e)
+		b.globals[id] = w.element(e)
 	}
 	for name, d := range s.Attributes {
-		id, err := number(name)
+		id, err := w.declared(name)
 		if err != nil {
 			return err
 		}
-		b.attrs[id], b.hasAttr[id] = w.tb.bind(d), true
+		if d != nil {
+			b.attrs[id] = w.tb.bind(d)
+		}
 	}
-	return w.bindDocument(s, number)
+	return w.bindDocument()
 }
 
-// finish makes the indexes of a state that has its productions.
-func (b *bound) finish(st *state) {
-	if st.keys != nil || len(st.fixed) <= fewProds {
-		return
+// declared returns the number of a name that must have one.
+func (w *binder) declared(name Name) (int32, error) {
+	id := w.number(name)
+	if id < 0 {
+		return 0, fmt.Errorf("exi: schema: name %v is not in its URIs: %w", name.Value(), ErrOptions)
 	}
-	st.indexed = true
-	st.keys = make([]uint32, len(st.fixed))
-	for i := range st.fixed {
-		st.keys[i] = noKey
-		if p := &st.fixed[i]; p.match == Exact && (p.kind == SE || p.kind == AT) {
-			st.keys[i] = prodKey(p.kind, p.name)
-		}
-	}
-	if len(st.fixed) <= veryMany {
-		return
-	}
-	st.index = make(map[uint32]int32, len(st.fixed))
-	for i, key := range st.keys {
-		if key != noKey {
-			st.index[key] = int32(i)
-		}
-	}
+	return id, nil
 }
 
-// drain fills what was demanded and publishes it.
-func (w *binder) drain() {
-	for len(w.queue)+len(w.later) > 0 {
-		from := &w.queue
-		if len(w.queue) == 0 {
-			from = &w.later
-		}
-		f := (*from)[len(*from)-1]
-		*from = (*from)[:len(*from)-1]
-		f()
+// number returns the number of a name, −1 if it has none.
+func (w *binder) number(name Name) int32 {
+	if id, ok := w.b.names.number[name]; ok {
+		return id
 	}
-	for _, s := range w.fresh {
-		w.b.finish(s)
-	}
-	for _, s := range w.fresh {
-		atomic.StoreUint32(&s.pending, 0)
-	}
-	w.fresh = nil
+	return -1
 }
 
 // bindDocument makes the document and fragment grammars (§8.5.1, §8.5.2).
-func (w *binder) bindDocument(s *Schema, number func(Name) (int32, error)) error {
+func (w *binder) bindDocument() error {
 	b := w.b
 	b.doc = &state{}
-	for _, e := range s.DocumentElements {
-		id, err := number(e.Name)
+	for _, e := range w.schema.DocumentElements {
+		id, err := w.declared(e.Name)
 		if err != nil {
 			return err
 		}
 		b.doc.fixed = append(b.doc.fixed, prod{kind: SE, name: id, next: b.docEnd, elem: b.globals[id]})
 	}
 	b.doc.fixed = append(b.doc.fixed, prod{kind: SE, match: Any, next: b.docEnd})
-	b.doc.esc = b.docEscape(&w.o, b.doc)
-	b.finish(b.doc)
-	if !w.o.Fragment && !w.o.SelfContained {
+	b.doc.esc = b.docEscape(w.o, b.doc)
+	b.doc.find = newProdIndex(b.doc.fixed)
+	if !w.o.fragment && !w.o.selfContained {
 		return nil
 	}
 	f := &state{}
 	b.fragment = f
-	for _, e := range s.FragmentElements {
-		id, err := number(e.Name)
+	for _, e := range w.schema.FragmentElements {
+		id, err := w.declared(e.Name)
 		if err != nil {
 			return err
 		}
-		f.fixed = append(f.fixed, prod{kind: SE, name: id, next: f, elem: w.element(s, e)})
+		f.fixed = append(f.fixed, prod{kind: SE, name: id, next: f, elem: w.element(e)})
 	}
 	f.fixed = append(f.fixed, prod{kind: SE, match: Any, next: f}, prod{kind: ED})
 	f.content = f
-	f.esc = newEscape(misc(&w.o, f))
-	b.finish(f)
+	f.esc = newEscape(misc(w.o, f))
+	f.find = newProdIndex(f.fixed)
 	return nil
 }
 
@@ -198,76 +215,71 @@ func (w *binder) typ(t *Type) *state {
 	if st := w.states[t.Start]; st != nil {
 		return st
 	}
-	st := w.postpone(func(st *state) { w.enqueue(st, t.Start, t) })
+	st := &state{pending: 1, plan: &plan{variantKey: variantKey{t: t}}}
 	w.states[t.Start] = st
 	return st
 }
 
-// element returns the first state of an element grammar. Without strict it is
-// that of the type; with strict it may also take xsi:type and xsi:nil
-// (§8.5.4.4.2). It may be pending.
-func (w *binder) element(s *Schema, e *ElementDecl) *state {
-	t, typ, nillable := e.Type, false, e.Nillable
-	if t == nil {
-		t, typ, nillable = s.ElementFragment, true, true
-	} else {
-		typ = t.HasSubtypes
+// element returns the first state of an element grammar, which may be pending.
+// Without strict it is that of the type; with strict it may also take xsi:type
+// and xsi:nil (§8.5.4.4.2).
+func (w *binder) element(e *ElementDecl) *state {
+	key := variantKey{t: w.schema.ElementFragment, typ: true, nil: true}
+	if e.Type != nil {
+		key = variantKey{e.Type, e.Type.HasSubtypes, e.Nillable}
 	}
-	st := w.typ(t)
-	if !w.b.strict || !typ && !nillable {
+	st := w.typ(key.t)
+	if !w.b.strict || !key.typ && !key.nil {
 		return st
 	}
-	key := variantKey{t, typ, nillable}
-	if v := w.variants[key]; v != nil {
-		return v
+	v := w.variants[key]
+	if v == nil {
+		v = &state{pending: 1, plan: &plan{key, st}}
+		w.variants[key] = v
 	}
-	v := w.postpone(func(v *state) {
-		w.demand(st)
-		w.later = append(w.later, func() { w.variant(v, st, t, typ, nillable) })
-	})
-	w.variants[key] = v
 	return v
 }
 
-// variant fills v with what st, the first state of t, has, and what strict adds
-// for its element.
-func (w *binder) variant(v, st *state, t *Type, typ, nillable bool) {
+// variant makes the productions of a variant: those of the state that it is one
+// of, and what strict adds for its element.
+func (w *binder) variant(p varying) {
+	v := p.v
 	v.start = true
-	v.fixed = slices.Clone(st.fixed)
+	v.fixed = slices.Clone(p.of.fixed)
 	for i := range v.fixed {
-		if v.fixed[i].next == st {
+		if v.fixed[i].next == p.of {
 			v.fixed[i].next = v
 		}
 	}
-	v.content, v.empty = st.content, w.state(t.Empty, t)
+	v.find = p.of.find
+	v.content, v.empty = p.of.content, w.state(p.t.Empty, p.t)
 	var n []node
-	if typ {
+	if p.typ {
 		n = append(n, node{prod: prod{kind: AT, role: xsiType, name: w.b.xsiType, next: v}})
 	}
-	if nillable {
+	if p.nil {
 		n = append(n, node{prod: prod{kind: AT, role: xsiNil, name: w.b.xsiNil, next: v}})
 	}
 	v.esc = newEscape(n)
 }
 
-// state returns a state that is reached within a type and filled with it.
+// state returns a state that is reached within a type and made with it.
 func (w *binder) state(s *State, t *Type) *state {
 	if s == nil {
 		return nil
 	}
-	if st := w.states[s]; st != nil {
-		w.demand(st)
-		return st
+	st := w.states[s]
+	if st == nil {
+		st = &state{}
+		w.states[s] = st
+		w.enqueue(st, s, t)
 	}
-	st := &state{}
-	w.states[s] = st
-	w.fresh = append(w.fresh, st)
-	w.enqueue(st, s, t)
+	w.demand(st)
 	return st
 }
 
-func (w *binder) enqueue(st *state, s *State, t *Type) {
-	w.queue = append(w.queue, func() { w.fill(st, s, t, s.ContentStart != nil) })
+func (w *binder) enqueue(st *state, from *State, t *Type) {
+	w.queue = append(w.queue, filling{st, from, t, from.ContentStart != nil})
 }
 
 // content2 returns the state Element_i,content2 that undeclared content of the
@@ -277,64 +289,71 @@ func (w *binder) content2(s *State, t *Type) *state {
 	if c.ContentStart == nil {
 		return w.state(c, t)
 	}
-	if st := w.copies[c]; st != nil {
-		return st
+	st := w.copies[c]
+	if st == nil {
+		st = &state{}
+		w.copies[c] = st
+		w.queue = append(w.queue, filling{st, c, t, false})
 	}
-	st := &state{}
-	w.copies[c] = st
-	w.fresh = append(w.fresh, st)
-	w.queue = append(w.queue, func() { w.fill(st, c, t, false) })
 	return st
 }
 
-func (w *binder) fill(st *state, s *State, t *Type, start bool) {
-	hasEE := false
-	var attrs []prod
-	for i := range s.Prods {
-		p := &s.Prods[i]
-		q := prod{kind: p.Kind, match: p.Match, next: w.state(p.Next, t), dt: w.tb.bind(p.Datatype)}
-		switch {
-		case p.Match == Exact && (p.Kind == SE || p.Kind == AT):
-			q.name = w.number(p.Name)
-		case p.Match == AnyIn:
-			q.uri = w.b.names.uriID[p.Name.Value().Space]
-		}
-		switch p.Kind {
-		case SE:
-			if p.Elem != nil {
-				q.elem = w.element(w.o.Schema, p.Elem)
-			}
-		case AT:
-			if p.Match == Exact {
-				u := q
-				u.untyped, u.dt = true, nil
-				attrs = append(attrs, u)
-			}
-		case CH:
-			q.untyped = p.Datatype == nil
-		case EE:
-			hasEE = true
-		}
-		st.fixed = append(st.fixed, q)
-	}
-	st.start = start
+// fill makes the productions of a state.
+func (w *binder) fill(f filling) {
+	st, s := f.st, f.from
+	w.declare(st, s, f.t)
+	st.start = f.start
 	st.content = st
-	st.empty = w.state(t.Empty, t)
+	st.empty = w.state(f.t.Empty, f.t)
 	if w.b.strict {
 		return
 	}
-	if start {
-		st.content = w.content2(s, t)
+	if f.start {
+		st.content = w.content2(s, f.t)
 	}
-	st.esc = w.undeclared(escapeKey{start, start && s.FirstStartTag, hasEE}, attrs)
+	hasEE := false
+	var attrs []prod
+	for _, p := range st.fixed {
+		switch {
+		case p.kind == EE:
+			hasEE = true
+		case p.kind == AT && p.match == Exact:
+			p.untyped, p.dt = true, nil
+			attrs = append(attrs, p)
+		}
+	}
+	st.esc = w.undeclared(escapeKey{f.start, f.start && s.FirstStartTag, hasEE}, attrs)
 }
 
-func (w *binder) number(name Name) int32 {
-	id, ok := w.b.names.number[name]
-	if !ok {
-		return -1
+// declare gives st the productions that s has in the schema. Where those are the
+// last of another state's, so are these.
+func (w *binder) declare(st *state, s *State, t *Type) {
+	n := len(s.Prods)
+	if n == 0 {
+		return
 	}
-	return id
+	last := &s.Prods[n-1]
+	if l := w.longer[last]; l != nil && len(l.fixed) >= n {
+		st.fixed, st.find = l.fixed[len(l.fixed)-n:], l.find
+		return
+	}
+	w.longer[last] = st
+	st.fixed = make([]prod, n)
+	for i := range s.Prods {
+		p, q := &s.Prods[i], &st.fixed[i]
+		*q = prod{kind: p.Kind, match: p.Match, next: w.state(p.Next, t), dt: w.tb.bind(p.Datatype)}
+		switch {
+		case p.Match == AnyIn:
+			q.uri = w.b.names.uriID[p.Name.Value().Space]
+		case p.Match == Exact && (p.Kind == SE || p.Kind == AT):
+			q.name = w.number(p.Name)
+		}
+		if p.Elem != nil {
+			q.elem = w.element(p.Elem)
+		}
+		q.untyped = p.Kind == CH && p.Datatype == nil
+	}
+	st.find = newProdIndex(st.fixed)
 }
 
 // undeclared makes the productions that §8.5.4.4.1 adds, in the order of their
@@ -359,13 +378,13 @@ func (w *binder) undeclared(key escapeKey, attrs []prod) *escape {
 		n = append(n, node{prod: prod{kind: AT, match: Any}},
 			node{sub: append(attrs, prod{kind: AT, match: Any, untyped: true})})
 	}
-	if key.first && w.o.Preserve.Prefixes {
+	if key.first && w.o.preserve.Prefixes {
 		n = append(n, node{prod: prod{kind: NS}})
 	}
-	if key.first && w.o.SelfContained {
+	if key.first && w.o.selfContained {
 		n = append(n, node{prod: prod{kind: SC}})
 	}
-	e := newEscape(append(n, w.b.childContent(&w.o)...))
+	e := newEscape(append(n, w.b.childContent(w.o)...))
 	if len(attrs) == 0 {
 		w.shared[key] = e
 	}

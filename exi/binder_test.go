@@ -2,8 +2,10 @@ package exi
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 // manyTypes is a schema whose element "root" may hold any of n elements, each
@@ -61,7 +63,7 @@ func TestGrammarsAreMadeOnDemand(t *testing.T) {
 		o := DefaultOptions()
 		o.Schema, o.Strict = manyTypes(n), strict
 		enc := must(NewEncoder(o))(t)
-		pending := func() int { return len(enc.e.b.binder.pending) }
+		pending := func() int { return countPending(enc.e.b.binder) }
 		all := pending()
 		if all < n {
 			t.Fatalf("strict %v: %d grammars are pending, want all %d", strict, all, n)
@@ -110,5 +112,85 @@ func TestGrammarsAreMadeOnceForAll(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	}
+}
+
+func countPending(w *binder) (n int) {
+	for _, st := range w.states {
+		n += int(st.pending)
+	}
+	for _, st := range w.variants {
+		n += int(st.pending)
+	}
+	return n
+}
+
+// However often a peer comes to the elements of a schema, each grammar is made
+// once.
+func TestGrammarsAreBounded(t *testing.T) {
+	const n = 30
+	for _, strict := range []bool{false, true} {
+		o := DefaultOptions()
+		o.Schema, o.Strict = manyTypes(n), strict
+		made := 0
+		for i := range 5 {
+			enc := must(NewEncoder(o))(t)
+			w := enc.e.b.binder
+			must(enc.Append(nil, nested(i, n, 2*n)))(t)
+			if left := countPending(w); left != 0 {
+				t.Fatalf("strict %v: %d grammars are still pending", strict, left)
+			}
+			if all := len(w.states) + len(w.copies) + len(w.variants); i > 0 && all != made {
+				t.Fatalf("strict %v: %d states have become %d", strict, made, all)
+			} else {
+				made = all
+			}
+			if len(w.queue)+len(w.later)+len(w.due)+len(w.longer) > 0 {
+				t.Fatalf("strict %v: the work is done and still held", strict)
+			}
+		}
+	}
+}
+
+// A Schema lives longer than the streams that use it, and holds nothing of them.
+func TestSchemaHoldsNoOptions(t *testing.T) {
+	s := manyTypes(3)
+	gone := make(chan struct{})
+	func() {
+		held := new([64]int)
+		runtime.AddCleanup(held, func(c chan struct{}) { close(c) }, gone)
+		o := DefaultOptions()
+		o.Schema = s
+		o.Schemas = func(string) (*Schema, error) { held[0]++; return nil, nil }
+		must(must(NewEncoder(o))(t).Append(nil, nested(0, 3, 2)))(t)
+	}()
+	for range 10 {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	runtime.KeepAlive(s)
+	t.Error("the schema holds the options of a stream that is over")
+}
+
+// Streams that bind the same schema at the same time take one place of it.
+func TestBindingTogetherCountsOnce(t *testing.T) {
+	s := manyTypes(3)
+	var wg sync.WaitGroup
+	for range 4 * maxBound {
+		wg.Go(func() {
+			o := DefaultOptions()
+			o.Schema = s
+			if _, err := NewEncoder(o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.cached.Load(); n != 1 {
+		t.Errorf("%d places are taken", n)
 	}
 }

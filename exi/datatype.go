@@ -107,21 +107,20 @@ type typeBinder struct {
 	sets    map[string]*charset
 }
 
-func newTypeBinder(o *Options) (*typeBinder, error) {
+func newTypeBinder(lexical bool, m []DatatypeMapping) *typeBinder {
 	t := &typeBinder{
-		lexical: o.Preserve.LexicalValues,
+		lexical: lexical,
 		memo:    make(map[*Datatype]*dtype),
 		sets:    make(map[string]*charset),
 	}
-	if t.lexical || len(o.DatatypeRepresentationMap) == 0 {
-		return t, nil
+	if t.lexical || len(m) == 0 {
+		return t
 	}
 	t.maps = make(map[Name]*Datatype)
-	for _, m := range o.DatatypeRepresentationMap {
-		d := representation(m.Representation)
-		t.maps[m.Type] = d // nil: a representation nobody here knows
+	for _, m := range m {
+		t.maps[m.Type] = representation(m.Representation) // nil: one that nobody here knows
 	}
-	return t, nil
+	return t
 }
 
 // representation returns the built-in representation with an EXI datatype

@@ -46,7 +46,7 @@ func (d *decoder) attribute(ev *Event, top *frame, st *state, p *prod, onePart b
 	dt := p.dt
 	if p.untyped {
 		dt = nil
-	} else if p.match != Exact && st.learns == fixedGrammar && int(id) < len(d.b.attrs) {
+	} else if p.match != Exact && st.learns == fixedGrammar {
 		dt = d.b.attrs[id]
 	}
 	return d.value(ev, dt, id)

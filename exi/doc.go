@@ -14,7 +14,8 @@
 //   - [Inspect] tells what each event of a stream costs.
 //
 // Schemas come from package exi/xsd as a [Schema]; what depends on a stream's
-// options is added to it on first use and shared from then on.
+// options is added to it type by type, when an element of the type is first met,
+// and shared from then on.
 //
 // # Where the specification is implemented
 //
@@ -24,7 +25,7 @@
 //	§7.3   string tables                tables.go, values_table.go, values_read.go
 //	§7.4   datatype representation map  datatype.go
 //	§8.4   built-in grammars            grammar.go
-//	§8.5   schema-informed grammars     schema.go (compiled by exi/xsd), bind.go
+//	§8.5   schema-informed grammars     schema.go (compiled by exi/xsd), bind.go, binder.go
 //	§9     compression                  channels_write.go, channels_read.go, internal/deflate
 //
 // # Where peers and the specification disagree

@@ -268,9 +268,8 @@ func (e *encoder) wildAttribute(ev *Event, id int32) {
 	top := e.top()
 	st := top.st
 	var d *dtype
-	if st.learns == fixedGrammar && id >= 0 && int(id) < len(e.b.hasAttr) && e.b.hasAttr[id] {
-		d = e.b.attrs[id]
-		if d != nil && !e.pv.set(d, &ev.Value) {
+	if st.learns == fixedGrammar {
+		if d = e.b.attrs[id]; d != nil && !e.pv.set(d, &ev.Value) {
 			e.untyped(ev, nil)
 			return
 		}

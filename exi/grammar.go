@@ -104,18 +104,24 @@ type state struct {
 	fixed   []prod
 	learned []prod
 	esc     *escape
-	learns  learning
-	start   bool   // built-in StartTagContent, or schema state where attributes may come
-	hasCH   bool   // learned CH
-	hasEE   bool   // learned EE
-	counted bool   // productions were learned (EXI Profile)
-	indexed bool   // keys or index is there
-	pending uint32 // without productions yet, see bound.ready; atomic
 	content *state
+	find    *prodIndex // of fixed; nil when that is short
+	pending uint32     // 1: without productions yet, see bound.ready; atomic
+	learns  learning
+	start   bool             // built-in StartTagContent, or schema state where attributes may come
+	hasCH   bool             // learned CH
+	hasEE   bool             // learned EE
+	counted bool             // productions were learned (EXI Profile)
 	empty   *state           // where xsi:nil="true" leads
-	keys    []uint32         // prodKey of each fixed production that names one, else noKey
-	index   map[uint32]int32 // positions in fixed when there are very many
 	look    map[uint32]int32 // positions in learned when there are many
+	plan    *plan            // for the binder alone: what makes the productions
+}
+
+// prodIndex finds productions by name. States that share productions share it:
+// theirs are the last of those it knows.
+type prodIndex struct {
+	keys []uint32         // prodKey of each production that names one, else noKey
+	at   map[uint32]int32 // positions in keys when there are very many
 }
 
 // noKey is the key of no production: names are numbered from 0 and few.
@@ -127,6 +133,45 @@ const fewProds = 8
 // veryMany is where a search by map beats one through keys that lie close
 // together.
 const veryMany = 64
+
+// newProdIndex returns nil when there are few productions.
+func newProdIndex(prods []prod) *prodIndex {
+	if len(prods) <= fewProds {
+		return nil
+	}
+	x := &prodIndex{keys: make([]uint32, len(prods))}
+	if len(prods) > veryMany {
+		x.at = make(map[uint32]int32, len(prods))
+	}
+	for i := range prods {
+		x.keys[i] = noKey
+		if p := &prods[i]; p.match == Exact && (p.kind == SE || p.kind == AT) {
+			x.keys[i] = prodKey(p.kind, p.name)
+			if x.at != nil {
+				x.at[x.keys[i]] = int32(i)
+			}
+		}
+	}
+	return x
+}
+
+// position returns where in the last n productions that of a key is, or a
+// negative number.
+func (x *prodIndex) position(key uint32, n int) int {
+	first := len(x.keys) - n
+	if x.at != nil {
+		if i, ok := x.at[key]; ok {
+			return int(i) - first
+		}
+		return -1
+	}
+	for i, have := range x.keys[first:] {
+		if have == key {
+			return i
+		}
+	}
+	return -1
+}
 
 // manyProds is where a search by map beats one by eye.
 const manyProds = 10
@@ -157,24 +202,15 @@ func (s *state) findExact(k Kind, name int32) (code int, p *prod) {
 			}
 		}
 	}
-	if !s.indexed {
-		for i := range s.fixed {
-			if p := &s.fixed[i]; p.name == name && p.kind == k && p.match == Exact {
-				return n + i, p
-			}
-		}
-		return -1, nil
-	}
-	if s.index != nil {
-		if i, ok := s.index[prodKey(k, name)]; ok {
-			return n + int(i), &s.fixed[i]
-		}
-		return -1, nil
-	}
-	key := prodKey(k, name)
-	for i, have := range s.keys {
-		if have == key {
+	if s.find != nil {
+		if i := s.find.position(prodKey(k, name), len(s.fixed)); i >= 0 {
 			return n + i, &s.fixed[i]
+		}
+		return -1, nil
+	}
+	for i := range s.fixed {
+		if p := &s.fixed[i]; p.name == name && p.kind == k && p.match == Exact {
+			return n + i, p
 		}
 	}
 	return -1, nil // of built-in grammars, only learned productions name anything

@@ -15,13 +15,9 @@ const nsEXI = "http://www.w3.org/2009/exi"
 var optionsSchema = sync.OnceValue(buildOptionsSchema)
 
 // grammarBuilder builds the few forms of content that the schema has.
-type grammarBuilder struct{ index int }
+type grammarBuilder struct{}
 
-func (g *grammarBuilder) state(prods ...Prod) *State {
-	s := &State{Prods: prods, Index: g.index}
-	g.index++
-	return s
-}
+func (g *grammarBuilder) state(prods ...Prod) *State { return &State{Prods: prods} }
 
 func (g *grammarBuilder) end() *State { return g.state(Prod{Kind: EE}) }
 

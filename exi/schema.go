@@ -7,14 +7,15 @@ import (
 )
 
 // A Schema is a set of schema-informed grammars (EXI 1.0 §8.5), compiled by
-// package exi/xsd or loaded from a generated table. It is immutable and may be
-// shared by any number of encoders and decoders.
+// package exi/xsd. It must not be changed once it is in use, and may be shared by
+// any number of encoders and decoders.
 //
 // A Schema holds the normalised grammars of §8.5.4.1 to §8.5.4.3: states
 // without productions of the empty kind, deterministic, productions in
 // event-code order. The undeclared productions of §8.5.4.4 depend on the
-// options of a stream (strictness, fidelity options), so the codec adds them
-// when it binds a Schema to Options.
+// options of a stream (strictness, fidelity options), so the codec adds them to
+// each type when it first meets it under those options; the Schema keeps the
+// result.
 type Schema struct {
 	// ID identifies the set in options documents and caches.
 	ID string
@@ -45,10 +46,7 @@ type Schema struct {
 	// and [3] for the TypeEmpty variant.
 	ElementFragment *Type
 
-	// States is the number of states; State.Index is below it.
-	States int
-
-	cache  sync.Map // boundKey → *bound
+	cache  sync.Map // shape → *bound
 	cached atomic.Int32
 }
 
@@ -85,7 +83,8 @@ type Type struct {
 
 // State is one grammar (right-hand sides of one non-terminal). Productions are
 // in event-code order: AT(qname) sorted by local name then URI, AT(uri:*)
-// AT(*), SE in schema order, SE(uri:*), SE(*), EE, CH (§8.5.4.3).
+// AT(*), SE in schema order, SE(uri:*), SE(*), EE, CH (§8.5.4.3). States whose
+// productions are the last of another's may share its memory.
 type State struct {
 	Prods []Prod
 
@@ -103,10 +102,6 @@ type State struct {
 	// productions of start-tag states lead to (§8.5.4.4.1); nil in content
 	// states, which lead to themselves.
 	ContentStart *State
-
-	// Index numbers the state within its Schema, from 0; codecs hang their
-	// bound tables on it.
-	Index int
 }
 
 // Prod is one production.

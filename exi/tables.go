@@ -27,22 +27,23 @@ type nameInfo struct {
 }
 
 // uriEntry is an entry of the uri partition with the partitions that hang on it
-// (EXI 1.0 §7.3.1). base is shared and immutable.
+// (EXI 1.0 §7.3.1).
 type uriEntry struct {
 	uri      string
-	base     []int32 // numbers of the initial local names
+	first    int32 // number of the first initial local name; the others follow
+	nlocals  int32 // initial local names
 	extra    []int32
 	prefixes []string
 	nbase    int // initial prefixes
 }
 
-func (u *uriEntry) locals() int { return len(u.base) + len(u.extra) }
+func (u *uriEntry) locals() int { return int(u.nlocals) + len(u.extra) }
 
 func (u *uriEntry) nameAt(id int) int32 {
-	if id < len(u.base) {
-		return u.base[id]
+	if id < int(u.nlocals) {
+		return u.first + int32(id)
 	}
-	return u.extra[id-len(u.base)]
+	return u.extra[id-int(u.nlocals)]
 }
 
 func (u *uriEntry) prefixID(prefix string) int {
@@ -124,7 +125,7 @@ func (t *nameTables) addURI(uri string) int32 {
 	if n < cap(t.uris) {
 		t.uris = t.uris[:n+1] // keeps the slices of an earlier body
 		u := &t.uris[n]
-		u.uri, u.base, u.nbase = uri, nil, 0
+		u.uri, u.nlocals, u.nbase = uri, 0, 0
 		u.extra, u.prefixes = u.extra[:0], u.prefixes[:0]
 	} else {
 		t.uris = append(t.uris, uriEntry{uri: uri})

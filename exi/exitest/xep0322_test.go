@@ -39,7 +39,7 @@ var goldens = []golden{
 func at(s *exi.Schema, name exi.Name, code int) *exi.Schema {
 	p := &exi.Schema{
 		ID: s.ID, URIs: s.URIs, Elements: s.Elements, Attributes: s.Attributes, Types: s.Types,
-		FragmentElements: s.FragmentElements, ElementFragment: s.ElementFragment, States: s.States,
+		FragmentElements: s.FragmentElements, ElementFragment: s.ElementFragment,
 	}
 	var filler *exi.ElementDecl
 	for n, e := range s.Elements {

@@ -187,8 +187,7 @@ func withoutIndentation(d *exi.Doc) *exi.Doc {
 	return out
 }
 
-// The set compiles in at most 20 ms and 4 MB of heap on the smallest board; a
-// development machine must stay well below that.
+// The compiled set takes 0.5 MB of heap (docs/architecture.md).
 func TestHeap(t *testing.T) {
 	heap := func() uint64 {
 		runtime.GC()
@@ -204,8 +203,8 @@ func TestHeap(t *testing.T) {
 	}
 	used := int64(heap()) - int64(before)
 	runtime.KeepAlive(s)
-	t.Logf("%d states, %d octets of heap", s.States, used)
-	if used > 4<<20 {
+	t.Logf("%d octets of heap", used)
+	if used > 1<<20 {
 		t.Errorf("%d octets of heap", used)
 	}
 }

@@ -103,7 +103,6 @@ func (c *compiler) compile() (*exi.Schema, error) {
 	c.fragments(s)
 	c.g.finish()
 	c.stringTables(s)
-	s.States = c.g.states
 	if err := c.err(); err != nil {
 		return nil, err
 	}

@@ -40,17 +40,14 @@ func FuzzCompile(f *testing.F) {
 // checkSchema walks over all grammars and checks what EXI 1.0 §8.5.4.2 and
 // §8.5.4.3 demand of them.
 func checkSchema(t *testing.T, s *exi.Schema) {
-	seen := make([]bool, s.States)
+	seen := map[*exi.State]int{}
 	var walk func(st *exi.State)
 	var todo []*exi.State
 	walk = func(st *exi.State) {
-		if st.Index < 0 || st.Index >= s.States {
-			t.Fatalf("state %d of %d", st.Index, s.States)
-		}
-		if seen[st.Index] {
+		if _, ok := seen[st]; ok {
 			return
 		}
-		seen[st.Index] = true
+		seen[st] = len(seen)
 		todo = append(todo, st)
 	}
 	for _, typ := range s.Types {
@@ -63,7 +60,7 @@ func checkSchema(t *testing.T, s *exi.Schema) {
 		st := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if st.StartTag != (st.ContentStart != nil) || st.FirstStartTag && !st.StartTag {
-			t.Fatalf("state %d is not marked consistently", st.Index)
+			t.Fatalf("state %d is not marked consistently", seen[st])
 		}
 		if st.ContentStart != nil {
 			walk(st.ContentStart)
@@ -74,25 +71,25 @@ func checkSchema(t *testing.T, s *exi.Schema) {
 			rank := map[exi.Kind]int{exi.AT: 0, exi.SE: 3, exi.EE: 6, exi.CH: 7}[p.Kind]
 			switch {
 			case p.Kind == exi.AT && !st.StartTag:
-				t.Fatalf("attribute in content state %d", st.Index)
+				t.Fatalf("attribute in content state %d", seen[st])
 			case p.Match == exi.AnyIn:
 				rank++
 			case p.Match == exi.Any:
 				rank += 2
 			}
 			if rank < last {
-				t.Fatalf("state %d is not in the order of §8.5.4.3", st.Index)
+				t.Fatalf("state %d is not in the order of §8.5.4.3", seen[st])
 			}
 			last = rank
 			if p.Kind == exi.SE || p.Kind == exi.AT {
 				key := arcKey{p.Match + exi.Match(10*p.Kind), p.Name}
 				if terminals[key] {
-					t.Fatalf("state %d has a terminal twice", st.Index)
+					t.Fatalf("state %d has a terminal twice", seen[st])
 				}
 				terminals[key] = true
 			}
 			if (p.Next == nil) != (p.Kind == exi.EE) {
-				t.Fatalf("state %d: %v without a right-hand side", st.Index, p.Kind)
+				t.Fatalf("state %d: %v without a right-hand side", seen[st], p.Kind)
 			}
 			if p.Next != nil {
 				walk(p.Next)
@@ -102,7 +99,7 @@ func checkSchema(t *testing.T, s *exi.Schema) {
 					if p.Elem.Type == nil && st.Prods[0].Kind != exi.EE {
 						continue // element fragment
 					}
-					t.Fatalf("element without a grammar in state %d", st.Index)
+					t.Fatalf("element without a grammar in state %d", seen[st])
 				}
 				walk(p.Elem.Type.Start)
 			}

@@ -28,16 +28,13 @@ func (g *grammars) newState() *exi.State {
 	}
 	s := &g.stateSlab[0]
 	g.stateSlab = g.stateSlab[1:]
-	s.Index = g.states
 	g.states++
 	return s
 }
 
 // newProds returns an empty slice with room for n productions.
 func (g *grammars) newProds(n int) []exi.Prod {
-	if g.prods += n; g.prods > maxProds {
-		g.c.overBudget(g.at, "the grammars need more than %d productions", maxProds)
-	}
+	g.count(n)
 	if n > len(g.prodSlab) {
 		if n > 64 || g.c.exhausted {
 			return make([]exi.Prod, 0, n)
@@ -47,6 +44,14 @@ func (g *grammars) newProds(n int) []exi.Prod {
 	p := g.prodSlab[:0:n]
 	g.prodSlab = g.prodSlab[n:]
 	return p
+}
+
+// count adds to the productions of all states, shared ones once for each:
+// codecs add productions of their own to each.
+func (g *grammars) count(n int) {
+	if g.prods += n; g.prods > maxProds {
+		g.c.overBudget(g.at, "the grammars need more than %d productions", maxProds)
+	}
 }
 
 // endState accepts the end of the element.
@@ -150,7 +155,9 @@ func (g *grammars) startTag(t *typeDef, content *exi.State) *exi.State {
 	s := startTag{g: g, t: t, content: content, at: make([]*exi.State, last+1)}
 	first := g.newState()
 	first.StartTag, first.FirstStartTag, first.ContentStart = true, true, content
-	s.fill(first, 0)
+	for i := s.fill(first, 0); i < len(s.at) && s.at[i] != nil; {
+		i = s.fill(s.at[i], i)
+	}
 	return first
 }
 
@@ -174,15 +181,14 @@ func (s *startTag) state(i int) *exi.State {
 		st := s.g.newState()
 		st.StartTag, st.ContentStart = true, s.content
 		s.at[i] = st
-		s.fill(st, i)
 	}
 	return s.at[i]
 }
 
-// fill gives the state at position i its productions: the attributes from i to
-// the first required one, the wildcard, and the content if nothing required is
-// left.
-func (s *startTag) fill(st *exi.State, i int) {
+// fill gives the state at position i its productions, and returns the next
+// position that still needs some: the attributes from i to the first required
+// one, the wildcard, and the content if nothing required is left.
+func (s *startTag) fill(st *exi.State, i int) (next int) {
 	uses, end := s.t.attrs, len(s.at)-1
 	stop := i // behind the last position that may come next
 	for stop < end {
@@ -201,7 +207,7 @@ func (s *startTag) fill(st *exi.State, i int) {
 	}
 	st.Prods = s.g.newProds(n)
 	if s.g.c.exhausted {
-		return
+		return end + 1
 	}
 	for k := i; k < min(stop, len(uses)); k++ {
 		d := uses[k].decl
@@ -213,6 +219,19 @@ func (s *startTag) fill(st *exi.State, i int) {
 	if toContent {
 		st.Prods = append(st.Prods, s.content.Prods...)
 	}
+	if s.t.wild != nil {
+		return i + 1 // the wildcard's production is another one there
+	}
+	if toContent {
+		stop++
+	}
+	// States behind attributes that may be left out have the rest of these
+	// productions.
+	for next = i + 1; next < stop; next++ {
+		s.at[next].Prods = st.Prods[next-i:]
+		s.g.count(n - (next - i))
+	}
+	return next
 }
 
 // addWildcard adds the productions of the attribute wildcard. Every position

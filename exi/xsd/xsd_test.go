@@ -103,7 +103,7 @@ func TestVectorSchemasCompile(t *testing.T) {
 			t.Errorf("%s: %v", f, err)
 			continue
 		}
-		t.Logf("%s: %d states, %d elements", filepath.Base(filepath.Dir(f)), s.States, len(s.Elements))
+		t.Logf("%s: %d types, %d elements", filepath.Base(filepath.Dir(f)), len(s.Types), len(s.Elements))
 	}
 	t.Logf("%d different schemas", len(seen))
 }
