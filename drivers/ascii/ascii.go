@@ -67,8 +67,16 @@ func (d *Device) Read(ctx context.Context, dst []drivers.Sample) ([]drivers.Samp
 
 // listen returns a sample for each field, or none and an error.
 func (d *Device) listen(ctx context.Context) ([]drivers.Sample, error) {
-	samples := make([]drivers.Sample, len(d.fields))
-	missing, damaged := len(d.fields), error(nil)
+	samples, err := d.waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing, damaged := 0, error(nil)
+	for _, s := range samples {
+		if s.Channel == "" {
+			missing++
+		}
+	}
 	for deadline := time.Now().Add(d.cfg.Timeout); missing > 0; {
 		line, err := d.lines.Next(ctx, deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -101,6 +109,49 @@ func (d *Device) listen(ctx context.Context) ([]drivers.Sample, error) {
 	return samples, nil
 }
 
+// What an instrument that speaks by itself said since the last reading waits in
+// the kernel's buffer, which drops what comes when it is full. A line that waits
+// is there at once.
+const (
+	bufferSize = 4000
+	atOnce     = 5 * time.Millisecond
+)
+
+// waiting takes the lines that wait; the newest one with a field counts. With a
+// line a reading, they would be older from reading to reading. Where so many wait
+// that some may be lost, all are dropped, and the line that is cut by that.
+func (d *Device) waiting(ctx context.Context) ([]drivers.Sample, error) {
+	newest := make([]drivers.Sample, len(d.fields))
+	if d.cfg.Request != "" { // then nothing waits
+		return newest, nil
+	}
+	for octets := 0; octets < bufferSize; {
+		line, err := d.lines.Next(ctx, time.Now().Add(atOnce))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return newest, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		octets += len(line) + len(d.cfg.End)
+		samples := make([]drivers.Sample, len(d.fields))
+		_, _ = d.cfg.take(line, d.fields, samples) // a damaged one is passed over
+		for i, s := range samples {
+			if s.Channel != "" {
+				newest[i] = s
+			}
+		}
+	}
+	if err := d.lines.Forget(); err != nil {
+		return nil, err
+	}
+	_, err := d.lines.Next(ctx, time.Now().Add(d.cfg.Timeout))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return make([]drivers.Sample, len(d.fields)), err
+}
+
 // take fills the samples of the fields that a line has and that were not in an
 // earlier one, and returns how many. An error is of a damaged line.
 func (c Config) take(line string, fields []field, samples []drivers.Sample) (n int, err error) {
@@ -117,8 +168,7 @@ func (c Config) take(line string, fields []field, samples []drivers.Sample) (n i
 	return n, nil
 }
 
-// ask forgets what came before and sends the request. Without a request the
-// lines that wait are the newest there are.
+// ask forgets what came before and sends the request, where there is one.
 func (d *Device) ask() error {
 	if d.cfg.Request == "" {
 		return nil

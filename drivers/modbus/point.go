@@ -453,12 +453,15 @@ func (p *point) float(raw uint64) (drivers.Value, error) {
 	}
 	// The shortest decimal number that is this float: 230.1 and not
 	// 230.10000610351562.
-	n, err := drivers.ParseNumber(strconv.FormatFloat(f, 'e', -1, bits))
-	if errors.Is(err, drivers.ErrRange) && math.Abs(f) < 1e-9 {
-		n, err = drivers.Num(0, 0), nil // too small for a decimal number of ours
-	}
-	if err == nil {
-		n, err = p.scaled(n)
+	n, err := p.decimal(strconv.FormatFloat(f, 'e', -1, bits))
+	if errors.Is(err, drivers.ErrRange) {
+		// The 17 digits that a float64 may have leave no room for a scale, nor
+		// for zeros in front: twelve, and twelve decimals, do.
+		format, digits := byte('e'), 11
+		if math.Abs(f) < 1 {
+			format, digits = 'f', 12
+		}
+		n, err = p.decimal(strconv.FormatFloat(f, format, digits, bits))
 	}
 	if err == nil && p.Decimals >= 0 {
 		n, err = n.Rescale(-p.Decimals)
@@ -467,6 +470,17 @@ func (p *point) float(raw uint64) (drivers.Value, error) {
 		n, err = n.Rescale(0)
 	}
 	return drivers.Decimal(n), err
+}
+
+func (p *point) decimal(text string) (drivers.Number, error) {
+	n, err := drivers.ParseNumber(text)
+	if err != nil {
+		return n, err
+	}
+	if n.Mant == 0 {
+		n.Exp = 0
+	}
+	return p.scaled(n)
 }
 
 // text cuts a string at its first NUL and drops trailing spaces.

@@ -72,6 +72,27 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// The digits of a float64 that a Number has no room for are rounded, not refused.
+func TestFloat64WithManyDigits(t *testing.T) {
+	for _, c := range []struct {
+		f           float64
+		scale, want string
+	}{
+		{0.0012345678901234567, "1", "0.001234567890"}, {230.12345678901234, "1000", "230123.456789000"},
+		{-0.0012345678901234567, "0.1", "-0.0001234567890"}, {4.123456789e-13, "1", "0"}, {230.1, "1", "230.1"},
+	} {
+		b := math.Float64bits(c.f)
+		p := one(t, Register{Type: "float64", Scale: c.scale})
+		if v, err := p.value([]uint16{uint16(b >> 48), uint16(b >> 32), uint16(b >> 16), uint16(b)}, 0); err != nil || v.String() != c.want {
+			t.Errorf("%v × %s: %v, %v; want %s", c.f, c.scale, v, err, c.want)
+		}
+	}
+	p := one(t, Register{Type: "float64"})
+	if v, err := p.value([]uint16{0x7e37, 0xe43c, 0x8800, 0x759c}, 0); !errors.Is(err, drivers.ErrRange) { // 1e300
+		t.Errorf("%v, %v", v, err)
+	}
+}
+
 func TestNoValue(t *testing.T) {
 	for _, c := range []struct {
 		name string

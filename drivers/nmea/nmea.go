@@ -101,15 +101,17 @@ func (f *Fix) rmc(v []string) (err error) {
 		return bad(v, "number of fields")
 	}
 	f.Time, f.hasSpeed, f.hasCourse = time.Time{}, false, false
+	var at time.Time
 	if v[1] != "" && v[9] != "" {
 		hms, _, _ := strings.Cut(v[1], ".")
-		if f.Time, err = time.Parse("020106150405", v[9]+hms); err != nil {
+		if at, err = time.Parse("020106150405", v[9]+hms); err != nil {
 			return bad(v, "time")
 		}
 	}
-	if v[2] != "A" {
+	if v[2] != "A" { // then the time is that of the receiver's own clock, from 1980 on without a battery
 		return nil
 	}
+	f.Time = at
 	if err := f.position(v, v[3:7]); err != nil {
 		return err
 	}

@@ -97,8 +97,8 @@ func (o Output) check() (out output, err error) {
 		}
 		*x.to = n.Mant
 	}
-	if !out.allows(out.safe) {
-		return out, errors.New("safe must be 0 or within smallest..largest")
+	if out.smallest > out.largest || !out.allows(out.safe) {
+		return out, errors.New("safe must be 0 or within smallest..largest, and smallest not above largest")
 	}
 	return out, nil
 }
