@@ -22,12 +22,7 @@ func TestSlowOscillator(t *testing.T) {
 	for i := range s.Inputs {
 		s.Inputs[i] = drivers.Drift{Base: float64(i) + 0.5}
 	}
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x48, s)
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, _ := i2ctest.Open(t, 0x48, Open, config, s)
 	for range 3 {
 		got, err := d.Read(t.Context(), nil)
 		if err != nil {
@@ -45,12 +40,7 @@ func TestBeyondTheRange(t *testing.T) {
 	cfg := config
 	cfg.Range = "1.024"
 	s := Simulate(cfg).(*Slave)
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x48, s)
-	d, err := Open(t.Context(), sim, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, _ := i2ctest.Open(t, 0x48, Open, cfg, s)
 	got, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -73,12 +63,7 @@ func TestStepsOfTheRanges(t *testing.T) {
 		s := Simulate(cfg).(*Slave)
 		n, _ := drivers.ParseNumber(r)
 		s.Inputs[2] = drivers.Drift{Base: n.Float64() * 32766 / 32768}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x48, s)
-		d, err := Open(t.Context(), sim, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x48, Open, cfg, s)
 		if got, err := d.Read(t.Context(), nil); err != nil || got[2].Value.String() != want {
 			t.Errorf("%s V: %v, %v; want %s", r, got[2], err, want)
 		}

@@ -20,12 +20,7 @@ func TestQuantitiesAndBrownOut(t *testing.T) {
 	}{{21.5, 45.25, "21.50", "45.25"}, {-40, 0, "-40.00", "0.00"}, {85, 100, "85.00", "100.00"}} {
 		s := Simulate(Config{}).(*Slave)
 		s.Temperature, s.Humidity = drivers.Drift{Base: c.t}, drivers.Drift{Base: c.h}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x38, s)
-		d, err := Open(t.Context(), sim, Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, sim := i2ctest.Open(t, 0x38, Open, Config{}, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil || got[0].Value.String() != c.wantT || got[1].Value.String() != c.want {
 			t.Errorf("%v °C %v %%RH: %v, %v", c.t, c.h, got, err)

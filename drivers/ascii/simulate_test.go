@@ -1,42 +1,77 @@
 package ascii
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/serial"
+	"postern/drivers/serial/serialtest"
 )
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]serial.Fault{"silent": serial.Silent, "noise": serial.Noise, "late": serial.Late, "unplugged": serial.Unplugged} {
-		t.Run(name, func(t *testing.T) {
-			cfg := config
-			cfg.Timeout = 300 * time.Millisecond
-			var s *serial.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				var err error
-				if s, err = Simulate(cfg); err != nil {
-					t.Fatal(err)
-				}
-				d, err := Open(t.Context(), s, cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					s.SetFault(serial.Healthy)
-					if broken {
-						s.SetFault(fault)
-					}
-				},
-				Slow: func() { s.SetFault(serial.Silent) },
-			})
-		})
+	cfg := config
+	cfg.Timeout = 300 * time.Millisecond
+	serialtest.TestInstrument(t, Open, func(c Config) *serial.Sim {
+		s, err := Simulate(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}, cfg, serial.Silent, serial.Noise, serial.Late, serial.Unplugged)
+}
+
+// stream is a line on which lines wait, and more come by and by, as from the
+// kernel's buffer.
+type stream struct {
+	serial.Conn
+	text string
+	more func() string
+}
+
+func (s *stream) SetReadDeadline(time.Time) error { return nil }
+
+func (s *stream) Read(b []byte) (int, error) {
+	if s.text == "" && s.more != nil {
+		s.text = s.more()
+	}
+	if s.text == "" {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(b, s.text)
+	s.text = s.text[n:]
+	return n, nil
+}
+
+func (s *stream) Flush() error { s.text = ""; return nil }
+
+// An instrument that speaks more often than it is read: the newest line counts,
+// not the next one of those that wait; and where the buffer was full, none.
+func TestNewestLine(t *testing.T) {
+	cfg := config
+	cfg.Request, cfg.Timeout, cfg.Fields = "", time.Second, []Field{{Name: "x", Pattern: `^V=([0-9]+)$`, Type: "number"}}
+	s := &stream{}
+	d, err := Open(t.Context(), s, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s.text = "V=1\r\nV=2\r\nother\r\nV=3\r\nV=4"
+		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "3" {
+			t.Errorf("%v, %v", got, err)
+		}
+		s.text = "\r\n"
+		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "4" {
+			t.Errorf("the line that was not complete: %v, %v", got, err)
+		}
+	}
+	s.text = strings.Repeat("V=5\r\n", 1000)
+	n := 0
+	s.more = func() string { n++; return []string{"", "=6\r\n", "V=7\r\n"}[min(n, 2)] }
+	if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "7" {
+		t.Errorf("behind a full buffer: %v, %v", got, err)
 	}
 }
 

@@ -23,12 +23,7 @@ func (c counts) Tx(w, r []byte) error { copy(r, c[:]); return nil }
 // TestWorkedExample has the data sheet's: 1000 0011 1001 0000 is 28067 lx.
 func TestWorkedExample(t *testing.T) {
 	for c, want := range map[counts]string{{0x83, 0x90}: "28066.7", {0, 0}: "0.0", {0, 1}: "0.8", {0xff, 0xfe}: "54611.7", {0xff, 0xff}: ""} {
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x23, c)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x23, Open, config, c)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil || got[0].Value.String() != want || errors.Is(got[0].Err, drivers.ErrRange) != (want == "") {
 			t.Errorf("% x: %v, %v; want %s", c, got, err, want)
@@ -62,12 +57,7 @@ func TestMeasuringTimeOfAnother(t *testing.T) {
 func TestSimulated(t *testing.T) {
 	s := Simulate(config).(*Slave)
 	s.Illuminance = drivers.Drift{Base: 1000}
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x23, s)
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, sim := i2ctest.Open(t, 0x23, Open, config, s)
 	for range 2 {
 		if got, err := d.Read(t.Context(), nil); err != nil || got[0].Value.String() != "1000.0" {
 			t.Errorf("%v, %v", got, err)

@@ -8,47 +8,14 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x76, Oversampling: "1x"}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	open := func(t *testing.T) drivers.Device {
-		sim = i2c.NewSim("sim")
-		sim.Attach(0x76, Simulate(config))
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, open, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x76, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x76, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x76, i2c.Late) },
-			})
-		})
-	}
-}
-
-func open(t *testing.T, cfg Config, s *Slave) (*Device, *i2c.Sim) {
-	t.Helper()
-	sim := i2c.NewSim("sim")
-	sim.Attach(uint16(cfg.Address), s)
-	d, err := Open(t.Context(), sim, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d, sim
+	i2ctest.TestChip(t, 0x76, Open, Simulate, config, i2c.Dead, i2c.Stuck)
 }
 
 // The simulated chip works with floating point formulas backwards, the reader
@@ -61,7 +28,7 @@ func TestSimulatedQuantitiesComeBack(t *testing.T) {
 		s.Temperature = drivers.Drift{Base: c.t}
 		s.Humidity = drivers.Drift{Base: c.h}
 		s.Pressure = drivers.Drift{Base: c.p}
-		d, _ := open(t, config, s)
+		d, _ := i2ctest.Open(t, 0x76, Open, config, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +53,7 @@ func TestDataSheetExample(t *testing.T) {
 	}
 	// The reader's formulas on the example's raw values.
 	s := Simulate(config).(*Slave)
-	d, _ := open(t, config, s)
+	d, _ := i2ctest.Open(t, 0x76, Open, config, s)
 	s.Temperature = drivers.Drift{Base: 25.0825}
 	s.Pressure = drivers.Drift{Base: 1006.5327}
 	got, err := d.Read(t.Context(), nil)
@@ -100,7 +67,7 @@ func TestDataSheetExample(t *testing.T) {
 
 func TestBrownOutIsNoReading(t *testing.T) {
 	s := Simulate(config).(*Slave)
-	d, sim := open(t, config, s)
+	d, sim := i2ctest.Open(t, 0x76, Open, config, s)
 	if _, err := d.Read(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +82,7 @@ func TestBrownOutIsNoReading(t *testing.T) {
 
 func TestNoiseIsNoReading(t *testing.T) {
 	s := Simulate(config).(*Slave)
-	d, sim := open(t, config, s)
+	d, sim := i2ctest.Open(t, 0x76, Open, config, s)
 	sim.SetFault(0x76, i2c.Noise)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -128,16 +95,11 @@ func TestNoiseIsNoReading(t *testing.T) {
 
 func TestStuckBusyBitEnds(t *testing.T) {
 	s := Simulate(config).(*Slave)
-	d, _ := open(t, config, s)
+	d, _ := i2ctest.Open(t, 0x76, Open, config, s)
 	if _, err := d.Read(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x76, alwaysBusy{s})
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, _ = i2ctest.Open(t, 0x76, Open, config, alwaysBusy{s})
 	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrTimeout) {
 		t.Errorf("error %v, want ErrTimeout", err)
 	}
@@ -156,7 +118,7 @@ func (a alwaysBusy) Tx(w, r []byte) error {
 func TestOtherChipIsRefused(t *testing.T) {
 	s := Simulate(config).(*Slave)
 	s.reg[regID] = idBMP280
-	d, _ := open(t, config, s)
+	d, _ := i2ctest.Open(t, 0x76, Open, config, s)
 	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
 		t.Errorf("error %v, want ErrProtocol", err)
 	}
@@ -166,7 +128,7 @@ func TestMaxAge(t *testing.T) {
 	cfg := config
 	cfg.MaxAge = time.Hour
 	s := Simulate(cfg).(*Slave)
-	d, sim := open(t, cfg, s)
+	d, sim := i2ctest.Open(t, 0x76, Open, cfg, s)
 	first, err := d.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -35,12 +35,7 @@ func TestBMP180Readings(t *testing.T) {
 		for _, c := range [][2]float64{{-20, 400}, {0, 980}, {21.5, 1013.25}, {60, 1080}} {
 			s := SimulateBMP180(config180).(*Slave180)
 			s.Temperature, s.Pressure = drivers.Drift{Base: c[0]}, drivers.Drift{Base: c[1]}
-			sim := i2c.NewSim("sim")
-			sim.Attach(0x77, s)
-			d, err := OpenBMP180(t.Context(), sim, BMP180Config{Oversampling: o})
-			if err != nil {
-				t.Fatal(err)
-			}
+			d, _ := i2ctest.Open(t, 0x77, OpenBMP180, BMP180Config{Oversampling: o}, s)
 			got, err := d.Read(t.Context(), nil)
 			if err != nil {
 				t.Fatalf("%s %v: %v", o, c, err)
@@ -55,12 +50,7 @@ func TestBMP180Readings(t *testing.T) {
 }
 
 func TestBMP180Refuses(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x77, SimulateBMP280(BMP280Config{}))
-	d, err := OpenBMP180(t.Context(), sim, config180)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, sim := i2ctest.Open(t, 0x77, OpenBMP180, config180, SimulateBMP280(BMP280Config{}))
 	if got, err := d.Read(t.Context(), nil); err == nil {
 		t.Errorf("a BMP280 is read as a BMP180: %v", got)
 	}

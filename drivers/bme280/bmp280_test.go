@@ -7,6 +7,7 @@ import (
 	"postern/drivers"
 	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 func TestBMP280(t *testing.T) {
@@ -34,12 +35,7 @@ func TestBMP280(t *testing.T) {
 func TestBMP280Values(t *testing.T) {
 	s := SimulateBMP280(BMP280Config{}).(*Slave)
 	s.Temperature, s.Pressure = drivers.Drift{Base: 25.0825}, drivers.Drift{Base: 1006.5327}
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x76, s)
-	d, err := OpenBMP280(t.Context(), sim, BMP280Config{Address: 0x76, Oversampling: "16x"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, sim := i2ctest.Open(t, 0x76, OpenBMP280, BMP280Config{Address: 0x76, Oversampling: "16x"}, s)
 	got, err := d.Read(t.Context(), nil)
 	if err != nil || got[0].Value.String() != "25.08" || got[1].Value.String() != "1006.53" {
 		t.Errorf("%v, %v", got, err)

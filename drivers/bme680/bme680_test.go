@@ -7,40 +7,20 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Address: 0x76, HeaterTemp: 320, HeaterTime: 10 * time.Millisecond, Temperature: 25}
 
-func open(t *testing.T, c Config) (*i2c.Sim, *Slave, drivers.Device) {
-	sim, s := i2c.NewSim("sim"), Simulate(c).(*Slave)
-	sim.Attach(0x76, s)
-	d, err := Open(t.Context(), sim, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+func open(t *testing.T, c Config) (*i2c.Sim, *Slave, *i2c.Sensor) {
+	s := Simulate(c).(*Slave)
+	d, sim := i2ctest.Open(t, 0x76, Open, c, s)
 	return sim, s, d
 }
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) (d drivers.Device) {
-				sim, _, d = open(t, config)
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x76, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x76, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x76, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x76, Open, Simulate, config, i2c.Dead, i2c.Noise)
 }
 
 // The calibration and the results are those of a chip that was sold, in the
@@ -124,7 +104,7 @@ func TestWithoutGas(t *testing.T) {
 	c := config
 	c.HeaterTemp = 0
 	_, _, d := open(t, c)
-	if got, err := d.Read(t.Context(), nil); err != nil || len(got) != 3 || len(d.(drivers.Describer).Channels()) != 3 {
+	if got, err := d.Read(t.Context(), nil); err != nil || len(got) != 3 || len(d.Channels()) != 3 {
 		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -33,12 +33,7 @@ func TestValues(t *testing.T) {
 	for _, osr := range []string{"1x", "32x"} {
 		s := Simulate(config).(*Slave)
 		s.Temperature, s.Pressure = drivers.Drift{Base: -12.34}, drivers.Drift{Base: 456.789}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x76, s)
-		d, err := Open(t.Context(), sim, Config{Address: 0x76, Oversampling: osr})
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, sim := i2ctest.Open(t, 0x76, Open, Config{Address: 0x76, Oversampling: osr}, s)
 		for range 2 {
 			got, err := d.Read(t.Context(), nil)
 			if err != nil || got[0].Value.String() != "-12.34" || got[1].Value.String() != "456.789" {
@@ -52,12 +47,7 @@ func TestValues(t *testing.T) {
 func TestOtherChip(t *testing.T) {
 	s := Simulate(config).(*Slave)
 	s.reg[regID] = 0x58
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x77, s)
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, _ := i2ctest.Open(t, 0x77, Open, config, s)
 	if got, err := d.Read(t.Context(), nil); err == nil {
 		t.Errorf("a BMP280 was taken for a BMP388: %v", got)
 	}
@@ -72,12 +62,7 @@ func TestOtherChip(t *testing.T) {
 func TestSettingsOfAnother(t *testing.T) {
 	s := Simulate(config).(*Slave)
 	s.reg[regFilter], s.reg[regPower] = 7<<1, 0x33
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x77, s)
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, _ := i2ctest.Open(t, 0x77, Open, config, s)
 	if got, err := d.Read(t.Context(), nil); err != nil || s.reg[regFilter] != 0 {
 		t.Errorf("filter 0x%02x: %v, %v", s.reg[regFilter], got, err)
 	}

@@ -23,8 +23,8 @@ type Options struct {
 	Slow func()
 	// Recovery is how long a device may take to work again; default 5 s.
 	Recovery time.Duration
-	// Settable holds acceptable values by writable channel; by default a
-	// boolean, or the lower bound of a number.
+	// Settable holds acceptable values by writable channel; by default true,
+	// or the upper bound of a number, and the lower one where there is none.
 	Settable map[string]drivers.Value
 	// MayBeMissing lists channels that may lack a value on a healthy device.
 	MayBeMissing func(channel string) bool
@@ -258,17 +258,21 @@ func (s suite) acceptable(c drivers.Channel) drivers.Value {
 	if v, ok := s.o.Settable[c.Name]; ok {
 		return v
 	}
+	bound := c.Min
+	if c.HasMax {
+		bound = c.Max
+	}
 	switch c.Kind {
 	case drivers.KindBool:
 		return drivers.Bool(true)
 	case drivers.KindInt:
-		return drivers.Int(int32(c.Min.Mant))
+		return drivers.Int(int32(bound.Mant))
 	case drivers.KindLong:
-		return drivers.Long(c.Min.Mant)
+		return drivers.Long(bound.Mant)
 	case drivers.KindEnum:
 		return drivers.Enum(c.Options[0])
 	}
-	return drivers.Decimal(c.Min)
+	return drivers.Decimal(bound)
 }
 
 func (s suite) sets(t *testing.T) {

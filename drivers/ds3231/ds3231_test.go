@@ -6,38 +6,12 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
-func open(t *testing.T) (*i2c.Sim, *Slave, drivers.Device) {
-	sim, s := i2c.NewSim("sim"), Simulate(Config{}).(*Slave)
-	sim.Attach(0x68, s)
-	d, err := Open(t.Context(), sim, Config{Address: 0x68})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sim, s, d
-}
-
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) (d drivers.Device) {
-				sim, _, d = open(t)
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x68, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x68, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x68, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x68, Open, Simulate, Config{Address: 0x68}, i2c.Dead, i2c.Noise)
 }
 
 // Temperatures: 00011001 01 in registers 11h and 12h is +25.25 °C, and below
@@ -77,7 +51,8 @@ func TestRegisters(t *testing.T) {
 }
 
 func TestStoppedAndSet(t *testing.T) {
-	sim, s, d := open(t)
+	s := Simulate(Config{}).(*Slave)
+	d, sim := i2ctest.Open(t, 0x68, Open, Config{Address: 0x68}, s)
 	s.Temperature = drivers.Drift{Base: -10.5}
 	got, err := d.Read(t.Context(), nil)
 	if err != nil || got[0].Value.String() != "-10.50" {

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 const address = 0x21
@@ -32,14 +31,8 @@ const (
 
 func open(t *testing.T, cfg Config) (*Device, *Slave, *i2c.Sim) {
 	t.Helper()
-	sim := i2c.NewSim("sim")
 	s := Simulate(cfg).(*Slave)
-	sim.Attach(uint16(cfg.Address), s)
-	d, err := Open(t.Context(), sim, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
+	d, sim := i2ctest.Open(t, uint16(cfg.Address), Open, cfg, i2c.Slave(s))
 	return d, s, sim
 }
 
@@ -47,24 +40,9 @@ func chips() []string { return slices.Sorted(maps.Keys(families)) }
 
 func TestDevice(t *testing.T) {
 	for _, chip := range chips() {
-		for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-			t.Run(chip+"/"+name, func(t *testing.T) {
-				var sim *i2c.Sim
-				drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-					var d *Device
-					d, _, sim = open(t, config(chip))
-					return d
-				}, drivertest.Options{
-					Break: func(broken bool) {
-						sim.SetFault(address, i2c.Healthy)
-						if broken {
-							sim.SetFault(address, fault)
-						}
-					},
-					Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(address, i2c.Late) },
-				})
-			})
-		}
+		t.Run(chip, func(t *testing.T) {
+			i2ctest.TestChip(t, address, Open, Simulate, config(chip), i2c.Dead, i2c.Stuck)
+		})
 	}
 }
 

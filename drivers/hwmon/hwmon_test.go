@@ -6,8 +6,7 @@ import (
 	"testing/fstest"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
-	"postern/drivers/sysfs"
+	"postern/drivers/sysfs/sysfstest"
 )
 
 func chip() fstest.MapFS {
@@ -28,50 +27,17 @@ func chip() fstest.MapFS {
 	}
 }
 
-func TestDevice(t *testing.T) {
-	for name, fault := range map[string]sysfs.Fault{"unbound": sysfs.Unbound, "dead": sysfs.Dead, "late": sysfs.Late, "noise": sysfs.Noise} {
-		t.Run(name, func(t *testing.T) {
-			var sim *sysfs.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				cfg := Config{Chip: "board"}
-				sim = Simulate(cfg).(*sysfs.Sim)
-				d, err := Open(t.Context(), sim, cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{Break: func(broken bool) {
-				sim.SetFault(sysfs.Healthy)
-				if broken {
-					sim.SetFault(fault)
-				}
-			}})
-		})
-	}
-}
+func TestDevice(t *testing.T) { sysfstest.TestDevice(t, Open, Simulate, Config{Chip: "board"}) }
 
 func TestValues(t *testing.T) {
 	d, err := Open(t.Context(), chip(), Config{Chip: "board"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.Read(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{
+	sysfstest.Values(t, d, map[string]string{
 		"temperature-cpu-core": "45.277 °C", "temperature-2": "-0.500 °C", "voltage-0": "5.104 V",
 		"voltage-0-lcrit-alarm": "true ", "power-1": "1.250000 W", "humidity-1": "45.012 %RH", "fan-1": "1200 rpm",
-	}
-	for _, s := range got {
-		if v := s.Value.String() + " " + s.Unit; v != want[s.Channel] {
-			t.Errorf("%s: %s, %v; want %s", s.Channel, v, s.Err, want[s.Channel])
-		}
-		delete(want, s.Channel)
-	}
-	if len(want) > 0 {
-		t.Errorf("missing: %v", want)
-	}
+	})
 }
 
 func TestFaults(t *testing.T) {
@@ -84,16 +50,7 @@ func TestFaults(t *testing.T) {
 	delete(root, class.Dir+"/hwmon3/in0_input")
 	root[class.Dir+"/hwmon3/temp1_fault"] = &fstest.MapFile{Data: []byte("0\n")}
 	root[class.Dir+"/hwmon3/temp2_fault"] = &fstest.MapFile{Data: []byte("1\n")}
-	got, err := d.Read(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]error{"fan-1": drivers.ErrProtocol, "voltage-0": drivers.ErrGone, "temperature-2": drivers.ErrProtocol}
-	for _, s := range got {
-		if w := want[s.Channel]; !errors.Is(s.Err, w) {
-			t.Errorf("%s: %v, %v; want %v", s.Channel, s.Value, s.Err, w)
-		}
-	}
+	sysfstest.Errors(t, d, map[string]error{"fan-1": drivers.ErrProtocol, "voltage-0": drivers.ErrGone, "temperature-2": drivers.ErrProtocol})
 	if _, err := Open(t.Context(), root, Config{Chip: "missing"}); !errors.Is(err, drivers.ErrGone) {
 		t.Errorf("a missing chip: %v", err)
 	}

@@ -6,8 +6,7 @@ import (
 	"testing/fstest"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
-	"postern/drivers/sysfs"
+	"postern/drivers/sysfs/sysfstest"
 )
 
 func device() fstest.MapFS {
@@ -33,50 +32,17 @@ func device() fstest.MapFS {
 	}
 }
 
-func TestDevice(t *testing.T) {
-	for name, fault := range map[string]sysfs.Fault{"unbound": sysfs.Unbound, "dead": sysfs.Dead, "late": sysfs.Late, "noise": sysfs.Noise} {
-		t.Run(name, func(t *testing.T) {
-			var sim *sysfs.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				cfg := Config{Device: "combo"}
-				sim = Simulate(cfg).(*sysfs.Sim)
-				d, err := Open(t.Context(), sim, cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{Break: func(broken bool) {
-				sim.SetFault(sysfs.Healthy)
-				if broken {
-					sim.SetFault(fault)
-				}
-			}})
-		})
-	}
-}
+func TestDevice(t *testing.T) { sysfstest.TestDevice(t, Open, Simulate, Config{Device: "combo"}) }
 
 func TestValues(t *testing.T) {
 	d, err := Open(t.Context(), device(), Config{Device: "combo"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.Read(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{
+	sysfstest.Values(t, d, map[string]string{
 		"temperature": "21.530 °C", "pressure": "1013.25 hPa", "humidity": "45.012 %RH",
 		"voltage-0": "1.543750 V", "voltage-1": "-0.004 V", "acceleration-x": "0.98100 m/s²", "illuminance": "12.345 lx",
-	}
-	for _, s := range got {
-		if v := s.Value.String() + " " + s.Unit; v != want[s.Channel] {
-			t.Errorf("%s: %s, %v; want %s", s.Channel, v, s.Err, want[s.Channel])
-		}
-		delete(want, s.Channel)
-	}
-	if len(want) > 0 {
-		t.Errorf("missing: %v", want)
-	}
+	})
 }
 
 func TestFaults(t *testing.T) {
@@ -88,16 +54,7 @@ func TestFaults(t *testing.T) {
 	root[class.Dir+"/iio:device1/in_temp_input"].Data = []byte("warm")
 	root[class.Dir+"/iio:device1/in_accel_scale"].Data = []byte("?")
 	delete(root, class.Dir+"/iio:device1/in_voltage0_raw")
-	got, err := d.Read(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]error{"temperature": drivers.ErrProtocol, "acceleration-x": drivers.ErrProtocol, "voltage-0": drivers.ErrGone}
-	for _, s := range got {
-		if w := want[s.Channel]; !errors.Is(s.Err, w) {
-			t.Errorf("%s: %v, %v; want %v", s.Channel, s.Value, s.Err, w)
-		}
-	}
+	sysfstest.Errors(t, d, map[string]error{"temperature": drivers.ErrProtocol, "acceleration-x": drivers.ErrProtocol, "voltage-0": drivers.ErrGone})
 	for _, name := range []string{"missing", "other"} {
 		if _, err := Open(t.Context(), root, Config{Device: name}); !errors.Is(err, drivers.ErrGone) {
 			t.Errorf("%s: %v", name, err)

@@ -20,12 +20,7 @@ func TestQuantitiesAndBrownOut(t *testing.T) {
 	for _, c := range []struct{ v, a float64 }{{12, 1.5}, {5, -0.5}, {3.3, 0}, {24, 1}, {26, 3.19}} {
 		s := Simulate(config).(*Slave)
 		s.Voltage, s.Current = drivers.Drift{Base: c.v}, drivers.Drift{Base: c.a}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x40, s)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, sim := i2ctest.Open(t, 0x40, Open, config, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -99,12 +94,7 @@ func TestScaling(t *testing.T) {
 		cfg.MaxCurrent = top
 		s := Simulate(cfg).(*Slave)
 		s.Current = drivers.Drift{Base: 0.04}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x40, s)
-		d, err := Open(t.Context(), sim, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x40, Open, cfg, s)
 		got, err := d.Read(t.Context(), nil)
 		if n, _ := got[1].Value.Number(); err != nil || math.Abs(n.Float64()-0.04) > 0.0002 {
 			t.Errorf("up to %s A: %v, %v", top, got, err)

@@ -25,12 +25,7 @@ func TestINA226DataSheetExample(t *testing.T) {
 	}
 	s := SimulateINA226(cfg).(*Slave)
 	s.Voltage, s.Current = drivers.Drift{Base: 11.98}, drivers.Drift{Base: 10}
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x40, s)
-	d, err := OpenINA226(t.Context(), sim, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, sim := i2ctest.Open(t, 0x40, OpenINA226, cfg, s)
 	got, err := d.Read(t.Context(), nil)
 	if err != nil || got[0].Value.String() != "11.98000" || got[1].Value.String() != "10.000" || got[2].Value.String() != "119.800" {
 		t.Errorf("%v, %v", got, err)

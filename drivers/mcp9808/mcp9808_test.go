@@ -7,32 +7,14 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 var config = Config{Bus: "sim", Address: 0x18, Resolution: "0.0625"}
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-		sim = i2c.NewSim("sim")
-		s := Simulate(config)
-		sim.Attach(0x18, s)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}, drivertest.Options{
-		Break: func(broken bool) {
-			if broken {
-				sim.SetFault(0x18, i2c.Dead)
-			} else {
-				sim.SetFault(0x18, i2c.Healthy)
-			}
-		},
-	})
+	i2ctest.TestChip(t, 0x18, Open, Simulate, config, i2c.Dead, i2c.Stuck)
 }
 
 func at(t *testing.T, celsius float64, cfg Config) (*Device, *i2c.Sim) {
@@ -125,18 +107,4 @@ func TestSleepingChipIsWokenAndWaitedFor(t *testing.T) {
 	})
 }
 
-func TestOtherChipIsRefused(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x18, zeros{})
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
-		t.Errorf("error %v, want ErrProtocol", err)
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Tx(w, r []byte) error { clear(r); return nil }
+func TestOtherChipIsRefused(t *testing.T) { i2ctest.TestOther(t, 0x18, Open, config) }

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/serial"
+	"postern/drivers/serial/serialtest"
 )
 
 var config = Config{
@@ -22,28 +22,7 @@ const (
 )
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]serial.Fault{"silent": serial.Silent, "noise": serial.Noise, "torn": serial.Torn, "late": serial.Late, "unplugged": serial.Unplugged} {
-		t.Run(name, func(t *testing.T) {
-			var s *serial.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				s = Simulate(config)
-				s.Period = 10 * time.Millisecond
-				d, err := Open(t.Context(), s, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					s.SetFault(serial.Healthy)
-					if broken {
-						s.SetFault(fault)
-					}
-				},
-				Slow: func() { s.SetFault(serial.Silent) },
-			})
-		})
-	}
+	serialtest.TestInstrument(t, Open, Simulate, config, serial.Silent, serial.Noise, serial.Torn, serial.Late, serial.Unplugged)
 }
 
 // A sentence of another kind and one with a wrong checksum are passed over, and
@@ -87,7 +66,7 @@ func TestSouthWestAndNoFix(t *testing.T) {
 	if f.Lat.String() != "-33.8608333" || f.Lon.String() != "-151.2080000" || f.Altitude.String() != "-3.0" {
 		t.Errorf("%s %s %s", f.Lat, f.Lon, f.Altitude)
 	}
-	for _, s := range []string{"GPGGA,,,,,,0,,,,M,,M,,", "GPRMC,,V,,,,,,,,,"} {
+	for _, s := range []string{"GPGGA,,,,,,0,,,,M,,M,,", "GPRMC,,V,,,,,,,,,", "GPRMC,000012.00,V,,,,,,,060180,,,N"} {
 		if _, err := f.Parse(s); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}

@@ -5,11 +5,10 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
 func config() Config {
@@ -21,37 +20,13 @@ func config() Config {
 
 func open(t *testing.T, cfg Config) (*Device, *Slave, *i2c.Sim) {
 	t.Helper()
-	sim := i2c.NewSim("sim")
 	s := Simulate(cfg).(*Slave)
-	sim.Attach(uint16(cfg.Address), s)
-	d, err := Open(t.Context(), sim, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
+	d, sim := i2ctest.Open(t, uint16(cfg.Address), Open, cfg, i2c.Slave(s))
 	return d, s, sim
 }
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "stuck": i2c.Stuck} {
-		t.Run(name, func(t *testing.T) {
-			var sim *i2c.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				var d *Device
-				d, _, sim = open(t, config())
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x41, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x41, fault)
-					}
-				},
-				Slow:     func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x41, i2c.Late) },
-				Settable: map[string]drivers.Value{"fan": drivers.Decimal(drivers.Num(45, 0))},
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x41, Open, Simulate, config(), i2c.Dead, i2c.Stuck)
 }
 
 func set(t *testing.T, d *Device, channel, percent string) error {
@@ -167,6 +142,7 @@ func TestConfig(t *testing.T) {
 		"lower case":        func(c *Config) { c.Outputs[0].Name = "Dimmer 1" },
 		"not a percentage":  func(c *Config) { c.Outputs[0].Safe = "101" },
 		"safe must be":      func(c *Config) { c.Outputs[1].Safe = "10" },
+		"not above largest": func(c *Config) { c.Outputs[0].Smallest, c.Outputs[0].Largest = "60", "50" },
 	} {
 		cfg := config()
 		change(&cfg)

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/serial"
+	"postern/drivers/serial/serialtest"
 )
 
 var config = Config{
@@ -17,28 +17,7 @@ var config = Config{
 }
 
 func TestDevice(t *testing.T) {
-	for name, fault := range map[string]serial.Fault{"silent": serial.Silent, "noise": serial.Noise, "torn": serial.Torn, "late": serial.Late, "unplugged": serial.Unplugged} {
-		t.Run(name, func(t *testing.T) {
-			var s *serial.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				s = Simulate(config)
-				s.Period = 10 * time.Millisecond
-				d, err := Open(t.Context(), s, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					s.SetFault(serial.Healthy)
-					if broken {
-						s.SetFault(fault)
-					}
-				},
-				Slow: func() { s.SetFault(serial.Silent) },
-			})
-		})
-	}
+	serialtest.TestInstrument(t, Open, Simulate, config, serial.Silent, serial.Noise, serial.Torn, serial.Late, serial.Unplugged)
 }
 
 // Frames of sensors that were sold, as the tests of others have them: of a

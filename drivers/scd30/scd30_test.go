@@ -35,12 +35,7 @@ func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Simulate(config).(*Slave)
 		s.PowerOn()
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x61, s)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x61, Open, config, s)
 		// The chip writes its settings to a memory that wears: once is enough.
 		for range 3 {
 			got, err := d.Read(t.Context(), nil)

@@ -1,7 +1,6 @@
 package sht3x
 
 import (
-	"errors"
 	"testing"
 
 	"postern/drivers"
@@ -24,12 +23,7 @@ func TestQuantities(t *testing.T) {
 	} {
 		s := Simulate(config).(*Slave)
 		s.Temperature, s.Humidity = drivers.Drift{Base: c.t}, drivers.Drift{Base: c.h}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x44, s)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x44, Open, config, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil || got[0].Value.String() != c.wantT || got[1].Value.String() != c.want {
 			t.Errorf("%v °C %v %%RH: %v, %v", c.t, c.h, got, err)
@@ -72,20 +66,8 @@ func TestModesOfAnother(t *testing.T) {
 }
 
 func TestOtherChipIsRefused(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x44, zeros{})
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := Open(t.Context(), sim, Config{Address: 0x76}); err == nil {
+	i2ctest.TestOther(t, 0x44, Open, config)
+	if _, err := Open(t.Context(), i2c.NewSim("sim"), Config{Address: 0x76}); err == nil {
 		t.Error("address 0x76 was accepted")
 	}
 }
-
-type zeros struct{}
-
-func (zeros) Tx(w, r []byte) error { clear(r); return nil }

@@ -1,7 +1,6 @@
 package sht3x
 
 import (
-	"errors"
 	"testing"
 
 	"postern/drivers"
@@ -24,12 +23,7 @@ func TestSHT4xQuantities(t *testing.T) {
 	} {
 		s := SimulateSHT4x(config4).(*SHT4xSlave)
 		s.Temperature, s.Humidity = drivers.Drift{Base: c.t}, drivers.Drift{Base: c.h}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x44, s)
-		d, err := OpenSHT4x(t.Context(), sim, config4)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x44, OpenSHT4x, config4, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil || got[0].Value.String() != c.wantT || got[1].Value.String() != c.want {
 			t.Errorf("%v °C %v %%RH: %v, %v", c.t, c.h, got, err)
@@ -48,16 +42,8 @@ func TestSHT4xScale(t *testing.T) {
 }
 
 func TestSHT4xOtherChipIsRefused(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x44, zeros{})
-	d, err := OpenSHT4x(t.Context(), sim, config4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := OpenSHT4x(t.Context(), sim, SHT4xConfig{Address: 0x76}); err == nil {
+	i2ctest.TestOther(t, 0x44, OpenSHT4x, config4)
+	if _, err := OpenSHT4x(t.Context(), i2c.NewSim("sim"), SHT4xConfig{Address: 0x76}); err == nil {
 		t.Error("address 0x76 was accepted")
 	}
 }

@@ -8,39 +8,25 @@ import (
 	"time"
 
 	"postern/drivers"
-	"postern/drivers/drivertest"
 	"postern/drivers/i2c"
+	"postern/drivers/i2c/i2ctest"
 )
 
-func open(t *testing.T, period time.Duration) (*i2c.Sim, *Slave, drivers.Device) {
-	sim, s := i2c.NewSim("sim"), Simulate(Config{}).(*Slave)
+// every returns a chip that measures with that period.
+func every(period time.Duration) *Slave {
+	s := Simulate(Config{}).(*Slave)
 	s.period = period
-	sim.Attach(0x69, s)
-	d, err := Open(t.Context(), sim, Config{Address: 0x69})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return s
+}
+
+func open(t *testing.T, period time.Duration) (*i2c.Sim, *Slave, *i2c.Sensor) {
+	s := every(period)
+	d, sim := i2ctest.Open(t, 0x69, Open, Config{}, s)
 	return sim, s, d
 }
 
 func TestDevice(t *testing.T) {
-	var sim *i2c.Sim
-	for name, fault := range map[string]i2c.Fault{"dead": i2c.Dead, "noise": i2c.Noise} {
-		t.Run(name, func(t *testing.T) {
-			drivertest.TestDevice(t, func(t *testing.T) (d drivers.Device) {
-				sim, _, d = open(t, 10*time.Millisecond)
-				return d
-			}, drivertest.Options{
-				Break: func(broken bool) {
-					sim.SetFault(0x69, i2c.Healthy)
-					if broken {
-						sim.SetFault(0x69, fault)
-					}
-				},
-				Slow: func() { sim.SetLateness(2 * time.Second); sim.SetFault(0x69, i2c.Late) },
-			})
-		})
-	}
+	i2ctest.TestChip(t, 0x69, Open, func(c Config) i2c.Slave { return every(10 * time.Millisecond) }, Config{}, i2c.Dead, i2c.Noise)
 }
 
 // The checksum's usual example, 0x92 for 0xbeef, which the

@@ -19,12 +19,7 @@ func TestTemperatures(t *testing.T) {
 	for celsius, want := range map[float64]string{21.5: "21.5000", -25: "-25.0000", -0.0625: "-0.0625", 127.9375: "127.9375", 0: "0.0000"} {
 		s := Simulate(config).(*Slave)
 		s.Temperature = drivers.Drift{Base: celsius}
-		sim := i2c.NewSim("sim")
-		sim.Attach(0x48, s)
-		d, err := Open(t.Context(), sim, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d, _ := i2ctest.Open(t, 0x48, Open, config, s)
 		got, err := d.Read(t.Context(), nil)
 		if err != nil || got[0].Value.String() != want {
 			t.Errorf("%v: %v, %v; want %s", celsius, got, err, want)
@@ -62,18 +57,4 @@ func TestModesOfAnother(t *testing.T) {
 	}
 }
 
-func TestOtherChipIsRefused(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x48, zeros{})
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Tx(w, r []byte) error { clear(r); return nil }
+func TestOtherChipIsRefused(t *testing.T) { i2ctest.TestOther(t, 0x48, Open, config) }

@@ -35,12 +35,7 @@ func TestCelsius(t *testing.T) {
 
 // A chip that lost its power says so once, and works again.
 func TestBrownOut(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x48, Simulate(config))
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, sim := i2ctest.Open(t, 0x48, Open, config, Simulate(config))
 	for i, want := range []error{nil, drivers.ErrTimeout, nil} {
 		if i == 1 {
 			sim.SetFault(0x48, i2c.BrownOut)
@@ -76,21 +71,7 @@ func TestStoppedChip(t *testing.T) {
 	})
 }
 
-func TestOtherChipIsRefused(t *testing.T) {
-	sim := i2c.NewSim("sim")
-	sim.Attach(0x48, zeros{})
-	d, err := Open(t.Context(), sim, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Tx(w, r []byte) error { clear(r); return nil }
+func TestOtherChipIsRefused(t *testing.T) { i2ctest.TestOther(t, 0x48, Open, config) }
 
 // What docs/drivers.md shows of this driver is what it is.
 func TestGuideShowsThisDriver(t *testing.T) {

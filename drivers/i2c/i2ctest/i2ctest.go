@@ -4,6 +4,7 @@ package i2ctest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -19,13 +20,8 @@ func TestChip[C any, D drivers.Device](t *testing.T, addr uint16, open func(cont
 	for _, fault := range faults {
 		t.Run(fmt.Sprint("fault ", fault), func(t *testing.T) {
 			var bus *i2c.Sim
-			drivertest.TestDevice(t, func(t *testing.T) drivers.Device {
-				bus = i2c.NewSim("sim")
-				bus.Attach(addr, sim(cfg))
-				d, err := open(t.Context(), bus, cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
+			drivertest.TestDevice(t, func(t *testing.T) (d drivers.Device) {
+				d, bus = Open(t, addr, open, cfg, sim(cfg))
 				return d
 			}, drivertest.Options{
 				Break: func(broken bool) {
@@ -39,3 +35,33 @@ func TestChip[C any, D drivers.Device](t *testing.T, addr uint16, open func(cont
 		})
 	}
 }
+
+// Open opens the chip at addr on a bus of its own. It is closed at the end of
+// the test.
+func Open[C any, D drivers.Device](t *testing.T, addr uint16, open func(context.Context, i2c.Bus, C) (D, error), cfg C, chip i2c.Slave) (D, *i2c.Sim) {
+	t.Helper()
+	bus := i2c.NewSim("sim")
+	bus.Attach(addr, chip)
+	d, err := open(t.Context(), bus, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d, bus
+}
+
+// TestOther checks that other chips at addr are not read as one of the driver's:
+// one whose registers are all zero, and those given.
+func TestOther[C any, D drivers.Device](t *testing.T, addr uint16, open func(context.Context, i2c.Bus, C) (D, error), cfg C, others ...i2c.Slave) {
+	t.Helper()
+	for i, chip := range append(others, zeros{}) {
+		d, _ := Open(t, addr, open, cfg, chip)
+		if got, err := d.Read(t.Context(), nil); !errors.Is(err, drivers.ErrProtocol) {
+			t.Errorf("other chip %d: %v, %v; want drivers.ErrProtocol", i, got, err)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Tx(w, r []byte) error { clear(r); return nil }
