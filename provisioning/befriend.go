@@ -6,10 +6,13 @@ import (
 )
 
 // due reports whether the registry is still needed: somebody may claim a node,
-// or it must forget a KEY.
+// it must forget a KEY, or there is a question and what follows from it.
 func (t *Thing) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.questions.open) > 0 || time.Now().Before(t.questions.attend) {
+		return true
+	}
 	for _, n := range t.cfg.Nodes {
 		c, _ := t.claims.get(n.Ref)
 		switch {

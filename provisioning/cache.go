@@ -65,7 +65,9 @@ func (c *cache) get(key string, now time.Time) (a Answer, ok bool, gen uint64) {
 		return a, false, c.gen
 	}
 	e := el.Value.(*entry)
-	if c.age > 0 && now.Sub(e.At) > c.age {
+	// An answer of the future shows that the clock is wrong, as on a board that
+	// starts in 1970: how old it is, nobody knows.
+	if d := now.Sub(e.At); c.age > 0 && (d > c.age || d < 0) {
 		c.drop(el)
 		return a, false, c.gen
 	}
@@ -113,11 +115,12 @@ func (c *cache) clear() error {
 		return nil
 	}
 	err := c.db.Update(func(tx *store.Tx) error { return cacheBucket.Delete(tx, cacheKeyName) })
-	if err != nil {
-		return fmt.Errorf("provisioning: cached permissions cannot be removed: %w", err)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err != nil {
+		c.changed = true // the next save writes over it
+		return fmt.Errorf("provisioning: cached permissions cannot be removed: %w", err)
+	}
 	c.kept = false
 	return nil
 }

@@ -23,6 +23,7 @@ func (t *Thing) Online(resumed bool) {
 	if !resumed {
 		clear(t.registered)
 		clear(t.withdrawn)
+		t.questions.newSession(time.Now(), t.askSoon())
 	}
 	t.mu.Unlock()
 	t.poke()
@@ -56,10 +57,12 @@ func (t *Thing) withdraw(ctx context.Context, r Ref) error {
 		return fmt.Errorf("unregistering: %w", err)
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	delete(t.registered, r)
 	t.withdrawn[r] = t.shut // it may have been opened meanwhile
-	return nil
+	t.mu.Unlock()
+	// A claim that came just before is one that the registry has forgotten with
+	// the thing: kept here, nobody could end it.
+	return t.forget(r)
 }
 
 // Pauses between attempts to register.
@@ -74,12 +77,18 @@ func (t *Thing) Run(ctx context.Context) error {
 	pause := firstPause
 	for {
 		again := !t.work(ctx)
-		var timer <-chan time.Time
+		wait, timed := t.nextTime(time.Now())
 		if again {
-			timer = time.After(pause)
+			if !timed || pause < wait {
+				wait, timed = pause, true
+			}
 			pause = min(2*pause, lastPause)
 		} else {
 			pause = firstPause
+		}
+		var timer <-chan time.Time
+		if timed {
+			timer = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -98,6 +107,7 @@ func (t *Thing) work(ctx context.Context) (done bool) {
 	if !ready {
 		return true // Online and SetRegistry wake
 	}
+	t.askWhenDue(time.Now())
 	if t.cfg.ClockSane != nil && !t.cfg.ClockSane() {
 		return false
 	}
@@ -124,11 +134,12 @@ func (t *Thing) work(ctx context.Context) (done bool) {
 	return len(errs) == 0
 }
 
-// settle registers a node, or blanks the KEY of one that was claimed.
+// settle registers a node, blanks the KEY of one that was claimed, or asks
+// whose it is.
 func (t *Thing) settle(ctx context.Context, n Node) error {
 	c, _ := t.Claim(n.Ref)
 	t.mu.Lock()
-	known, withdrawn := t.registered[n.Ref], t.withdrawn[n.Ref]
+	known, withdrawn, open := t.registered[n.Ref], t.withdrawn[n.Ref], t.questions.open[n.Ref]
 	shut := t.shut && !n.SelfOwned
 	t.mu.Unlock()
 	switch {
@@ -137,15 +148,10 @@ func (t *Thing) settle(ctx context.Context, n Node) error {
 		return t.withdraw(ctx, n.Ref)
 	case c.Owner == "" && !known:
 		return t.register(ctx, n, c)
-	case c.Owner != "" && !c.Blanked && !c.Removed && !n.SelfOwned: // 0347-R37
-		if err := t.update(ctx, n.Ref, []Tag{{Name: KeyTag}}); err != nil {
-			return err
-		}
-		if now, _ := t.Claim(n.Ref); now.Owner != c.Owner {
-			return nil
-		}
-		_, err := t.claims.change(n.Ref, func(c *Claim) { c.Blanked = true })
-		return err
+	case c.Owner != "" && open:
+		return t.askOwner(ctx, n.Ref)
+	case c.Owner != "" && !c.Blanked && !c.Removed && !n.SelfOwned:
+		return t.blank(ctx, n.Ref)
 	}
 	return nil
 }
@@ -177,14 +183,16 @@ func (t *Thing) register(ctx context.Context, n Node, c Claim) error {
 	if err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}
+	if owner != nil {
+		owner.Ref = n.Ref
+		if err := t.setOwner(*owner); err != nil {
+			return err
+		}
+	}
 	t.mu.Lock()
 	t.registered[n.Ref] = true
 	t.mu.Unlock()
-	if owner == nil {
-		return nil
-	}
-	owner.Ref = n.Ref
-	return t.setOwner(*owner)
+	return nil
 }
 
 // Update changes tags in the registry, where an empty string removes one.
@@ -215,18 +223,30 @@ func (t *Thing) update(ctx context.Context, r Ref, tags []Tag) error {
 	})
 	switch {
 	case errors.Is(err, &xmpp.Error{Condition: xmpp.ItemNotFound}): // 0347-R30
-		_, err = t.claims.change(r, func(c *Claim) { c.Removed = true })
-		return err
+		return t.listed(r, false)
 	case err != nil:
 		return fmt.Errorf("updating: %w", err)
 	case gone:
 		return t.forget(r)
 	}
-	return nil
+	return t.listed(r, true)
 }
 
-// Unregister takes everything out of the registry.
+// listed notes whether the registry knows an owner's thing.
+func (t *Thing) listed(r Ref, yes bool) error {
+	_, err := t.claims.change(r, func(c *Claim) { c.Removed = !yes && c.Owner != "" })
+	return err
+}
+
+// Unregister takes everything out of the registry. It is put in again by the
+// next session, or after Reregister.
 func (t *Thing) Unregister(ctx context.Context) error {
+	if err := t.befriend(ctx, true); err != nil {
+		return fmt.Errorf("unregistering: %w", err)
+	}
+	if err := t.awaitRegistry(ctx); err != nil {
+		return fmt.Errorf("unregistering: %w", err)
+	}
 	var errs []error
 	for _, n := range t.cfg.Nodes {
 		if err := t.query(ctx, Notice{Name: NameUnregister, Ref: n.Ref}, nil); err != nil {
@@ -234,4 +254,12 @@ func (t *Thing) Unregister(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Reregister puts what is unclaimed into the registry again, after Unregister.
+func (t *Thing) Reregister() {
+	t.mu.Lock()
+	clear(t.registered)
+	t.mu.Unlock()
+	t.poke()
 }

@@ -46,6 +46,9 @@ type ThingConfig struct {
 	// account: nothing else reaches it, and whoever has many things must not
 	// keep them all as friends (0347-R57, R68). nil: the friendship stays.
 	Befriend func(ctx context.Context, registry jid.JID, friend bool) error
+	// AskEvery is after how long at most the registry is asked again whether the
+	// owner still is one; 0: a day.
+	AskEvery time.Duration
 	// ClockSane says when registering may begin. nil: at once.
 	ClockSane func() bool
 	// OnClaimed and OnDisowned are told after the change is on the disk. They
@@ -74,18 +77,22 @@ type Thing struct {
 	registered map[Ref]bool // in this session
 	shut       bool         // see Shut
 	withdrawn  map[Ref]bool // in this session, while it is shut
+	questions  questions
 	online     bool
 	failed     error // of the last attempt to register or update
 }
 
 // NewThing loads what is known, and makes the secrets that are missing.
 func NewThing(cfg ThingConfig) (*Thing, error) {
-	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), registered: make(map[Ref]bool), withdrawn: make(map[Ref]bool)}
+	t := &Thing{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), registry: cfg.Registry.Bare(), registered: make(map[Ref]bool), withdrawn: make(map[Ref]bool), questions: questions{open: make(map[Ref]bool)}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	if t.cfg.Now == nil {
 		t.cfg.Now = time.Now
+	}
+	if t.cfg.AskEvery <= 0 {
+		t.cfg.AskEvery = askEvery
 	}
 	if t.cfg.Resolve == nil {
 		t.cfg.Resolve = func(j jid.JID) jid.JID { return j }
@@ -223,7 +230,12 @@ func (t *Thing) claimed(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	if err := t.notice(st, n.Ref); err != nil {
 		return nil, err
 	}
-	return nil, t.setOwner(n)
+	if err := t.setOwner(n); err != nil {
+		// The registry may not say it again: asked, it does (0347-R11).
+		t.Reregister()
+		return nil, err
+	}
+	return nil, nil
 }
 
 // sender refuses notices of others before anything of them is read.
@@ -312,6 +324,7 @@ func (t *Thing) forget(r Ref) error {
 	t.log.Info("disowned", "owner", old.Owner, "node", r.String())
 	t.mu.Lock()
 	delete(t.registered, r)
+	delete(t.questions.open, r)
 	t.mu.Unlock()
 	if t.cfg.OnDisowned != nil {
 		t.cfg.OnDisowned(r, parse(old.Owner))

@@ -235,7 +235,7 @@ func (t *Tokens) makeKey() error {
 	from := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	tmpl := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: t.cfg.Name}, NotBefore: from,
-		NotAfter: t.cfg.Now().UTC().AddDate(certYears, 0, 0), KeyUsage: x509.KeyUsageDataEncipherment,
+		NotAfter: later(t.cfg.Now().UTC(), from).AddDate(certYears, 0, 0), KeyUsage: x509.KeyUsageDataEncipherment,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
@@ -245,6 +245,13 @@ func (t *Tokens) makeKey() error {
 	defer t.mu.Unlock()
 	t.key, t.cert = key, cert
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fetch runs the exchange (P1 to P4).

@@ -72,6 +72,9 @@ func (g *Gateway) decommission(ctx context.Context, force bool, by ...any) (loca
 	defer cancel()
 	if err := g.takeLeave(ctx, &d); err != nil {
 		if d.Error = err.Error(); !force {
+			if g.pairing != nil && g.pairing.thing != nil {
+				g.pairing.thing.Reregister() // the registry may have forgotten it
+			}
 			return d, &local.Error{Status: local.StatusConflict, Text: d.Error + "; nothing was removed"}
 		}
 	}

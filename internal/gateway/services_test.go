@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What could not be handed out the first time, because the link was lost or
@@ -46,13 +47,11 @@ func Test0324R44_TheOwnersServerEndsWithTheOwnership(t *testing.T) {
 	r.play(w, "id='c1'")
 	r.peer.Send("<iq type='set' id='push1' to='thing@example.org/x'><query xmlns='jabber:iq:roster'><item jid='owner@example.org' subscription='both'/></query></iq><presence from='owner@example.org/pc'/>")
 	r.play(w, "id='push1'")
-	for r.pairing.services.trusted().Owner == "" {
-		r.pairing.services.look()
-		r.play(w, "to='owner@example.org/pc'")
-		if len(r.pairing.access.Servers()) == 0 {
-			r.play(w, "to='owner@example.org'/>") // the directed presence
-		}
+	for begin := time.Now(); len(r.roster.Resources(parseJID("owner@example.org"))) == 0 && time.Since(begin) < 10*time.Second; {
+		time.Sleep(10 * time.Millisecond)
 	}
+	r.pairing.services.look()
+	r.play(w, "to='owner@example.org'/>") // the directed presence
 	if got := r.pairing.access.Servers(); len(got) != 1 || got[0].String() != "owner@example.org" {
 		t.Fatalf("%v", got)
 	}
@@ -77,6 +76,7 @@ func Test0324R44_TheOwnersServerEndsWithTheOwnership(t *testing.T) {
 func TestReloadEndsWhatIsNotAllowedAnyMore(t *testing.T) {
 	text := basicConfig
 	r := newRig(t, text)
+	r.play(world{}, "<presence") // the roster is there
 	r.peer.Send("<iq type='set' id='push1' to='thing@example.org/x'><query xmlns='jabber:iq:roster'><item jid='reader@example.org' subscription='both'/></query></iq>")
 	r.play(world{}, "id='push1'")
 	r.peer.Send("<presence from='reader@example.org/pc'/><iq type='get' id='sub1' from='reader@example.org/pc' to='thing@example.org/x'><subscribe xmlns='urn:xmpp:iot:events' seqnr='7' momentary='true' maxInterval='PT1H'><node nodeId='air'/></subscribe></iq>")
@@ -88,5 +88,30 @@ func TestReloadEndsWhatIsNotAllowedAnyMore(t *testing.T) {
 	}
 	if got := r.play(world{}, "<failure"); !strings.Contains(got, "you may not read this any more") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// A registry on an account that asks for the presence of a claimed gateway gets
+// it, also without a friendship from before: disown needs it.
+func Test0347R51_ARegistryMaySeeTheGateway(t *testing.T) {
+	r := newRig(t, provisioned("  registry: {address: registry@example.org}\n  server: {use: false}\n"))
+	w := world{"registry@example.org/r info": onlyRegistry, "registry@example.org/r register": "", "registry@example.org/r update": ""}
+	r.play(w, "to='registry@example.org'")
+	r.peer.Send("<iq type='set' id='push1' to='thing@example.org/x'><query xmlns='jabber:iq:roster'><item jid='registry@example.org' subscription='to'/></query></iq>")
+	r.play(w, "id='push1'")
+	r.peer.Send("<presence from='registry@example.org/r'/>")
+	r.play(w, "<register")
+	r.peer.Send("<iq type='set' id='c1' from='registry@example.org/r' to='thing@example.org/x'><claimed xmlns='urn:xmpp:iot:discovery' jid='owner@example.org' public='true'/></iq>")
+	r.play(w, "subscription='remove'")
+	r.peer.Send("<iq type='set' id='push2' to='thing@example.org/x'><query xmlns='jabber:iq:roster'><item jid='registry@example.org' subscription='remove'/></query></iq>")
+	r.play(w, "id='push2'")
+	r.peer.Send("<presence type='subscribe' from='registry@example.org' id='s1'/><presence type='subscribe' from='somebody@example.org' id='s2'/>")
+	if got := r.play(w, "type='subscribed'"); strings.Contains(got, "somebody") {
+		t.Errorf("got\n%s", got)
+	}
+	r.peer.Send("<iq type='set' id='d1' from='registry@example.org/r' to='thing@example.org/x'><disowned xmlns='urn:xmpp:iot:discovery'/></iq>")
+	r.play(w, "id='d1'")
+	if o := r.pairing.owner(); o != "" {
+		t.Errorf("%s still owns it", o)
 	}
 }

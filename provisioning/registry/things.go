@@ -203,6 +203,9 @@ func (s *Server) update(_ context.Context, st *xmpp.Stanza) (xmpp.Payload, error
 	if now.Tags, err = merge(old.Tags, q.Tags); err != nil {
 		return nil, err
 	}
+	if slices.Equal(now.Tags, old.Tags) { // a thing that asks whose it is
+		return nil, nil
+	}
 	return nil, s.replace(old, &now)
 }
 
