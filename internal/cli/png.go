@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -39,10 +40,15 @@ func writePNG(w io.Writer, c *curve) error {
 	width, height := pngWidth-pngLeft-pngRight, pngHeight-pngTop-pngBottom
 	p.text(pngLeft, 20, -1, clean(c.node)+"  "+clean(c.field)+titleUnit(c.unit))
 	p.text(pngWidth-pngRight, 20, 1, "min "+clean(f.min.text)+"  max "+clean(f.max.text)+"  last "+clean(f.last.text))
-	for _, v := range ticks(f.low, f.high, 6) {
+	marks := ticks(f.low, f.high, 6)
+	labels := tickLabels(marks)
+	if c.steps {
+		marks, labels = []float64{f.min.v, f.max.v}, []string{clean(f.min.text), clean(f.max.text)}
+	}
+	for i, v := range marks {
 		_, y := f.place(&dot{at: f.from, v: v}, width, height)
 		p.line(pngLeft, pngTop+y, pngLeft+width, pngTop+y, 1, inkGrid)
-		p.text(pngLeft-12, pngTop+y-glyphHeight, 1, strconv.FormatFloat(v, 'f', -1, 64))
+		p.text(pngLeft-12, pngTop+y-glyphHeight, 1, labels[i])
 	}
 	step, layout := timeStep(f.to.Sub(f.from))
 	for at := firstTick(f.from.Local(), step); !at.After(f.to); at = at.Add(step) {
@@ -136,6 +142,20 @@ func (p sheet) text(x, y, align int, s string) {
 		}
 		x += advance
 	}
+}
+
+// tickLabels writes values with as many decimals as the one that has most.
+func tickLabels(values []float64) []string {
+	decimals := 0
+	for _, v := range values {
+		_, fraction, _ := strings.Cut(strconv.FormatFloat(v, 'f', -1, 64), ".")
+		decimals = max(decimals, len(fraction))
+	}
+	var out []string
+	for _, v := range values {
+		out = append(out, strconv.FormatFloat(v, 'f', decimals, 64))
+	}
+	return out
 }
 
 // ticks returns round values from low to high, about n of them.

@@ -156,7 +156,10 @@ func reading(f *local.Field, rd live.Reading, now time.Time) {
 func problems(gw *local.Gateway) []string {
 	var out []string
 	if c := gw.Connection; c.Phase != "online" {
-		p := "not connected: " + c.Phase
+		p := "not connected"
+		if c.Phase != "held" {
+			p += ": " + c.Phase
+		}
 		if c.Error != "" {
 			p += ": " + c.Error
 		}

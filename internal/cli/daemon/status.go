@@ -163,6 +163,9 @@ func gatewayStatus(b *strings.Builder, s local.Status) {
 	}
 	fmt.Fprintf(b, "account     %s\n", c.Account)
 	state := c.Phase
+	if state == "held" { // xmpp's word
+		state = "waits for somebody, see below,"
+	}
 	if !c.Since.IsZero() {
 		state += " for " + ago(s.Now.Sub(c.Since))
 	}
