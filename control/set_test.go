@@ -321,10 +321,10 @@ func TestCommandsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// Old commands never fire (D17, 0203-R07): delayed messages, iqs the server
+// Old commands never fire (0325 D17): delayed messages, iqs the server
 // kept over a resumption, anything delayed while the clock is not set, room
 // history, bounces (D36).
-func Test0325D17_OldCommandsNeverFire(t *testing.T) {
+func Test0203R07_OldCommandsNeverFire(t *testing.T) {
 	const body = "<set xmlns='urn:xmpp:iot:control'><node nodeId='r1'/><boolean name='on' value='1'/></set>"
 	delay := func(stamp string) string { return "<delay xmlns='urn:xmpp:delay' stamp='" + stamp + "'/>" }
 	for _, c := range []struct {

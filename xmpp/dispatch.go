@@ -216,7 +216,7 @@ func (s *Session) unsendable(bad *exi.Doc, reason error) {
 	putDoc(bad)
 }
 
-// sameOwner says whether an answer from an address may come for a request to
+// mayAnswer says whether an answer from an address may come for a request to
 // another (RFC 6120 §8.1.2.1): the same one, or, where the server or the own
 // account was asked, any name of these (D9).
 func (s *Session) mayAnswer(asked, from jid.JID) bool {

@@ -242,8 +242,11 @@ func (q *outQueue) begin(keep bool) (epoch uint32) {
 	defer q.mu.Unlock()
 	q.open, q.keep, q.until = true, keep, time.Time{}
 	q.acked = 0
-	q.epoch++
-	if q.epoch == anyEpoch {
+	return q.nextEpoch()
+}
+
+func (q *outQueue) nextEpoch() uint32 {
+	if q.epoch++; q.epoch == anyEpoch {
 		q.epoch++
 	}
 	return q.epoch
@@ -262,10 +265,7 @@ func (q *outQueue) lose() []outItem {
 	q.head, q.first = (q.head+q.n)%len(q.ring), q.first+uint64(q.n)
 	q.n, q.cursor, q.sent = 0, 0, 0
 	q.open = false
-	q.epoch++
-	if q.epoch == anyEpoch {
-		q.epoch++
-	}
+	q.nextEpoch()
 	q.progress()
 	return rest
 }

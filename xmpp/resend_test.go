@@ -31,3 +31,21 @@ func Test0203R01R02R03_DelayIsAddedOnce(t *testing.T) {
 		}
 	}
 }
+
+// The time of a reading is the sensor's; that the message came late is said
+// beside it.
+func Test0203R10_ReadingsKeepTheirTime(t *testing.T) {
+	const reading = "<fields xmlns='urn:xmpp:iot:sensordata' seqnr='1'><node nodeId='n'><timestamp value='2026-01-01T00:00:00Z'/></node></fields>"
+	var d, out exi.Doc
+	if err := xmltext.ParseElement("<message xmlns='jabber:client'>"+reading+"</message>", &d); err != nil {
+		t.Fatal(err)
+	}
+	queued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	st := Stanza{Kind: Message, Payload: resent{d.Root(), delayPayload{from: jid.MustParse("thing@example.org"), stamp: queued}}}
+	st.AppendEvents(&out)
+	got, err := xmltext.AppendElement(nil, &out, xmltext.Scope{Default: NSClient})
+	want := "<message>" + reading + "<delay xmlns='urn:xmpp:delay' from='thing@example.org' stamp='2026-01-02T03:04:05.000Z'/></message>"
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v", got, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -283,7 +284,7 @@ func (s *Session) try(ctx context.Context, targets []Target, seen []string) (*li
 		if !errors.As(err, &se) || se.Local || se.Condition != "see-other-host" {
 			continue
 		}
-		if len(seen) >= maxRedirects || contains(seen, se.Text) {
+		if len(seen) >= maxRedirects || slices.Contains(seen, se.Text) {
 			return nil, fmt.Errorf("xmpp: the server redirects in circles, last to %s: %w", se.Text, err)
 		}
 		l, err = s.try(ctx, s.hosts(ctx, se.Text), append(seen, se.Text))
@@ -296,15 +297,6 @@ func (s *Session) try(ctx context.Context, targets []Target, seen []string) (*li
 		return nil, errors.New("xmpp: no host to connect to")
 	}
 	return nil, errors.Join(failed...)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Session) dial(ctx context.Context, t Target) (*link, error) {

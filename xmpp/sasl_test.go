@@ -13,7 +13,7 @@ import (
 	"postern/exi"
 )
 
-func TestCoreR65R66R87R88R90R95_ChoiceOfMechanism(t *testing.T) {
+func TestCoreR65R66R86R87R88R90R95_ChoiceOfMechanism(t *testing.T) {
 	tls13 := &tls.ConnectionState{Version: tls.VersionTLS13}
 	tls12 := &tls.ConnectionState{Version: tls.VersionTLS12, TLSUnique: []byte("finished")}
 	password := loginOptions{password: true}

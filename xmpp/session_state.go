@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -221,12 +222,7 @@ func (s *Session) stats() Stats {
 func (s *Session) HasFeature(name exi.Name) bool {
 	s.stMu.Lock()
 	defer s.stMu.Unlock()
-	for _, n := range s.features {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.features, name)
 }
 
 func (s *Session) flush(ctx context.Context) error {

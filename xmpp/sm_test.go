@@ -153,7 +153,7 @@ func Test0198R08R09_Enabled(t *testing.T) {
 	}
 }
 
-func Test0198R15_CleanEnd(t *testing.T) {
+func Test0198R14R15_CleanEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := xmpptest.NewServer(t, xmpptest.Options{Manual: true})
 		cfg := srv.Config()

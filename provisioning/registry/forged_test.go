@@ -13,7 +13,7 @@ import (
 
 // Whatever is sent in somebody else's name, or as an answer that somebody else
 // was asked for, changes nothing.
-func TestForgedSendersAtTheService(t *testing.T) {
+func Test0114R17_ForgedSendersAtTheService(t *testing.T) {
 	l := claimedLab(t)
 	ctx := context.Background()
 	l.rule(Rule{Subject: "friend@b.example", Action: Read})

@@ -250,6 +250,34 @@ func Test0050R21_RepeatedRequestsRunOnce(t *testing.T) {
 	d.wants("another request", d.askID(owner, "later", in(id, "complete"), submit("sure", "1")), "session-expired")
 }
 
+func Test0050R14_LanguageOfTheFirstRequest(t *testing.T) {
+	d := newDesk(t)
+	var heard []string
+	d.cfg.Commands[0].Stages[1].Check = func(_ context.Context, r *Request) error {
+		heard = append(heard, r.Lang)
+		return nil
+	}
+	for _, lang := range []string{"de", "tlh", ""} {
+		say := func(lang, attrs, body string) string {
+			d.seq++
+			got, err := xmpptest.Call(t, d.mux, fmt.Sprintf("<iq type='set' id='l%d' from='%s' xml:lang='%s'><command xmlns='%s' %s>%s</command></iq>", d.seq, owner, lang, NS, attrs, body))
+			if err != nil {
+				t.Fatalf("in %q: %v", lang, err) // never bad-locale
+			}
+			return got[0]
+		}
+		m := sessionID.FindStringSubmatch(say(lang, "node='two'", ""))
+		if m == nil {
+			t.Fatalf("no session in %q", lang)
+		}
+		say("fr", in(m[1], "next"), submit("name", "n", "kind", "a"))
+		d.wants(lang, say("fr", in(m[1], "complete"), submit("sure", "1")), "completed")
+	}
+	if got := fmt.Sprintf("%q", heard); got != `["de" "tlh" ""]` {
+		t.Errorf("the command heard %s", got)
+	}
+}
+
 func TestWrongRequests(t *testing.T) {
 	d := newDesk(t)
 	id, _ := d.open("two")

@@ -81,7 +81,9 @@ func priority(st *xmpp.Stanza) int {
 // broadcast takes the client's own presence (RFC 6121 §4.2, §4.4).
 func (s *session) broadcast(p *packet) {
 	acc := s.acc
-	kept := p.doc(s.h, acc.bare, "")
+	late := *p // who asks for it later is told how old it is (0203-R08)
+	late.delay = time.Now()
+	kept := late.doc(s.h, acc.bare, "")
 	acc.mu.Lock()
 	if s.over {
 		acc.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/store"
 )
@@ -149,4 +150,80 @@ func TestIMR01_AddressesInTheRoster(t *testing.T) {
 	if got := a.expect("id='r'", "type='result'"); strings.Contains(got, "ben@") {
 		t.Errorf("the roster has %s", got)
 	}
+}
+
+// 0203-R08: what was kept says since when; what goes on at once says nothing.
+func Test0203R08_KeptStanzasAreStamped(t *testing.T) {
+	const stamp = "<delay xmlns='urn:xmpp:delay' from='site.example' stamp='"
+	x := newSite(t, func(c *Config) { c.Limits.Hibernation = time.Second })
+	a, b := x.online("anna", "a"), x.online("ben", "b")
+	x.friends(a, b)
+	a.send("<presence><show>xa</show></presence>")
+	if got := b.expect("<show>xa</show>"); strings.Contains(got, stamp) {
+		t.Errorf("as it happens: %s", got)
+	}
+	b.send("<presence type='probe' to='anna@site.example'/>")
+	b.expect("<show>xa</show>", stamp)
+
+	b.send("<message to='cora@site.example' type='chat'><body>kept</body></message>")
+	b.settle()
+	c := x.online("cora", "c")
+	c.expect("<body>kept</body>", stamp)
+
+	c.send("<enable" + sm + " resume='true'/>")
+	c.expect("<enabled")
+	c.drop()
+	waitFor(t, x.asleep("cora", "c"))
+	b.send("<message to='" + c.full + "' type='chat'><body>not taken</body></message>")
+	b.settle()
+	waitFor(t, func() bool { return !x.asleep("cora", "c")() })
+	x.online("cora", "c2").expect("<body>not taken</body>", stamp)
+}
+
+// A contact that is gone stays in the roster until its owner takes it out.
+func TestIMR54_GoneContactsStay(t *testing.T) {
+	x := newSite(t)
+	a, b := x.online("anna", "a"), x.online("ben", "b")
+	x.friends(a, b)
+	for _, condition := range []string{"gone", "item-not-found"} {
+		b.send("<presence type='error' to='" + a.full + "'><error type='cancel'><" + condition + " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>")
+		b.settle()
+		a.want("type='error'")
+	}
+	a.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+	a.expect("id='r'", "jid='ben@site.example'", "subscription='both'")
+}
+
+func TestCoreR52_SilentClients(t *testing.T) {
+	x := newSite(t, func(c *Config) {
+		c.Limits.KeepAlive, c.Limits.Timeout = 200*time.Millisecond, 200*time.Millisecond
+	})
+	a, b, c := x.online("anna", "a"), x.online("ben", "b"), x.online("cora", "c")
+	x.friends(a, b)
+	x.friends(a, c)
+	id := c.enable()
+	done := make(chan struct{})
+	go func() { // anna answers
+		defer close(done)
+		for {
+			got, err := a.read()
+			if err != nil || strings.Contains(got, "type='unavailable'") {
+				if !strings.Contains(got, "from='ben@site.example/b'") {
+					t.Errorf("anna has %s, %v", got, err)
+				}
+				return
+			}
+			v, _ := a.got.Root().Attr(attrID)
+			if strings.Contains(got, "urn:xmpp:ping") {
+				a.send("<iq type='result' id='" + v.String() + "' to='site.example'/>")
+			}
+		}
+	}()
+	b.fails("connection-timeout") // without stream management: gone at once
+	c.fails("connection-timeout") // with it: the session waits
+	<-done
+	waitFor(t, x.asleep("cora", "c"))
+	p := x.authenticated("cora")
+	p.send("<resume" + sm + " previd='" + id + "' h='0'/>")
+	p.expect("<resumed")
 }

@@ -343,3 +343,23 @@ func TestConfiguration(t *testing.T) {
 		t.Error("priority 128")
 	}
 }
+
+// The server sends probes; a client that did would only double them.
+func TestIMR34_NoProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, p := online(t, nil)
+		p.Send("<presence from='owner@example.org/a'/><presence type='unavailable' from='owner@example.org/a'/>" +
+			"<presence type='error' from='owner@example.org/b'/>" +
+			"<iq type='set' id='p1'><query xmlns='jabber:iq:roster'><item jid='new@example.org' subscription='both'/></query></iq>")
+		synctest.Wait()
+		if err := r.Announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"id='p1'", "<presence>"} {
+			if got := xmpptest.Text(t, p.Read()); !strings.Contains(got, want) || strings.Contains(got, "probe") {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		p.Quiet(time.Minute)
+	})
+}

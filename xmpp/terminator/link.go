@@ -67,7 +67,7 @@ func (t *Terminator) serve(ctx context.Context, nc net.Conn, via entry, gone fun
 	opts := tcp.Options{Limits: xmltext.Limits{Octets: beforeLogin, Depth: 16}}
 	if via == viaDirect {
 		hs, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-		layer := tls.Server(nc, directTLS(t.cfg.TLS))
+		layer := tls.Server(nc, t.direct)
 		err := layer.HandshakeContext(hs)
 		cancel()
 		if err != nil {
@@ -128,12 +128,6 @@ func (l *link) traffic() {
 	l.t.asXML.Add(n.XMLIn + n.XMLOut)
 	l.t.log.Info("an EXI stream has ended", "addr", l.addr, "account", l.account, "options", l.codec.Params().Names(),
 		"schemas", len(l.codec.Schemas()), "in", n.In, "in_as_xml", n.XMLIn, "out", n.Out, "out_as_xml", n.XMLOut)
-}
-
-func directTLS(c *tls.Config) *tls.Config {
-	c = c.Clone()
-	c.NextProtos = []string{"xmpp-client"}
-	return c
 }
 
 // cut breaks both sides off, so that the session stays resumable.

@@ -1,13 +1,18 @@
 package terminator
 
 import (
+	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"mellium.im/xmpp/jid"
+
 	"postern/exi"
+	"postern/exi/xmltext"
 	"postern/internal/peertest"
 	"postern/xmpp"
 	"postern/xmpp/compress"
@@ -117,4 +122,101 @@ func TestGarbageBehindCompressed(t *testing.T) {
 		_ = nc.Close()
 	}
 	other.asks(t, other, "reader")
+}
+
+// A client's certificate ends at the terminator, so the server must not be
+// asked to believe in it.
+func TestCoreR100_NoLoginByCertificate(t *testing.T) {
+	var d, out exi.Doc
+	err := xmltext.ParseElement("<stream:features xmlns='jabber:client' xmlns:stream='"+xmpp.NSStream+"'><mechanisms xmlns='"+xmpp.NSSASL+"'>"+
+		"<mechanism>EXTERNAL</mechanism><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-256</mechanism></mechanisms></stream:features>", &d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	features(d.Root(), &out, nil)
+	var offered []string
+	for m := range out.Root().Child(nameMechanisms).Children() {
+		offered = append(offered, m.Text().String())
+	}
+	if got := strings.Join(offered, " "); got != "SCRAM-SHA-256" {
+		t.Errorf("offered are %s", got)
+	}
+
+	s := peertest.ProsodyWith(t, peertest.Options{PlainAllowed: true})
+	f := startFront(t, s, "", nil)
+	session, err := xmpp.NewSession(xmpp.Config{
+		JID:      jid.MustParse(s.JID("gateway")),
+		Password: func(context.Context) (string, error) { return s.Password("gateway"), nil },
+		CAs:      s.CA.Pool(), Transport: &tcp.Transport{}, Addr: f.addr, NoRetry: true,
+		BeforeLogin: func(_ context.Context, conn xmpp.Conn, _ exi.Cursor) error {
+			var d exi.Doc
+			d.Start(exi.N(xmpp.NSSASL, "auth"))
+			d.Attr(exi.N("", "mechanism"), exi.Str("EXTERNAL"))
+			d.Text(exi.Str("="))
+			d.End()
+			if err := conn.WriteElements(&d); err != nil {
+				return err
+			}
+			if err := conn.ReadElement(&d); err != nil {
+				return err
+			}
+			if got := d.Root().First().Name().Value().Local; got != "invalid-mechanism" {
+				t.Errorf("EXTERNAL is answered %s", got)
+			}
+			return nil // the server has heard nothing of it: logging in goes on
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- session.Run(ctx) }()
+	if err := session.WaitOnline(ctx); err != nil {
+		t.Errorf("%v: %v", err, session.State().Err)
+	}
+	cancel()
+	<-done
+}
+
+// Clients of direct TLS resume their TLS sessions as those of STARTTLS do.
+func TestDirectTLSIsResumed(t *testing.T) {
+	ca, err := peertest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.KeyPair(peertest.Leaf{Names: []string{"example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	term, err := New(Config{
+		Domain: jid.MustParse("example.org"), TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
+		Upstream: Upstream{Addr: bareServer(t)}, EXI: &compress.Server{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- term.Serve(ctx, ln, true) }()
+	// With TLS 1.2 the ticket is part of the handshake.
+	client := &tls.Config{RootCAs: ca.Pool(), ServerName: "example.org", MaxVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for i := range 2 {
+		c, err := tls.Dial("tcp", ln.Addr().String(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ConnectionState().DidResume; got != (i == 1) {
+			t.Errorf("connection %d: resumed %v", i, got)
+		}
+		c.Close()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

@@ -76,8 +76,9 @@ type Stats struct {
 
 // Terminator relays clients to a server. Safe for concurrent use.
 type Terminator struct {
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	direct *tls.Config // cfg.TLS for XEP-0368; one, for it makes the tickets' keys
 
 	mu     sync.Mutex
 	byAddr map[string]int
@@ -111,7 +112,8 @@ func New(cfg Config) (*Terminator, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 30 * time.Second
 	}
-	t := &Terminator{cfg: cfg, log: cfg.Logger, byAddr: make(map[string]int)}
+	t := &Terminator{cfg: cfg, log: cfg.Logger, direct: cfg.TLS.Clone(), byAddr: make(map[string]int)}
+	t.direct.NextProtos = []string{"xmpp-client"}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
