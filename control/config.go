@@ -31,12 +31,19 @@ type Setup struct {
 	Access  node.Access
 	// Rules are the limits and interlocks of outputs that have some.
 	Rules map[Output]Rules
+	// Passing: a step on the way to another Setup. What is missing may come
+	// back with that, so who holds it at the machine goes on holding it, and what
+	// has to be made safe still has to.
+	Passing bool
 }
 
 // Device is a driver that can be set.
 type Device struct {
 	// Device must be a drivers.Setter for its parameters to work.
 	Device drivers.Device
+	// Instance is another one each time the device is opened; nil stands for
+	// Device itself. It is compared with ==.
+	Instance any
 	// Timeout bounds one write, and the reading back after it; 0 stands for
 	// 2 s.
 	Timeout time.Duration

@@ -191,7 +191,7 @@ func (s *Service) act(j *job) error {
 	j.result.Verified = verified && failed == nil
 	for i := range other {
 		if !s.overtaken(j, &other[i]) {
-			s.note(&other[i], errOther)
+			s.note(j.state, &other[i], errOther)
 		}
 	}
 	if failed != nil {
@@ -217,7 +217,7 @@ func (s *Service) guardedSet(j *job, w *write) error {
 		return errOvertaken
 	}
 	err := s.set(j, w)
-	s.note(w, err)
+	s.note(j.state, w, err)
 	if !s.overtaken(j, w) || w.param.Safe.Kind() == drivers.KindNone {
 		return err
 	}
@@ -230,9 +230,9 @@ func (s *Service) setSafe(j *job, w *write, why string) error {
 	safe.value, safe.by = w.param.Safe, holder{}
 	err := s.set(j, &safe)
 	if err != nil {
-		return s.notSafe(&safe, err, why, s.failures(w.output()))
+		return s.notSafe(j.state, &safe, err, why, s.failures(w.output()))
 	}
-	s.note(&safe, nil)
+	s.note(j.state, &safe, nil)
 	return nil
 }
 

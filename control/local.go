@@ -94,6 +94,9 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 		defer func() { <-gate }()
 	case <-patience.C: // see guardedSet
 	}
+	if name := writes[0].node.Device; !s.state.Load().sameDevice(st, name) {
+		return errReplaced // and it has to be made safe by the device's successor
+	}
 	var errs []error
 	var done []write
 	past := make(map[Output]int) // attempts that have failed
@@ -107,10 +110,10 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 		}}
 		err := s.set(j, w)
 		if err != nil {
-			errs = append(errs, s.notSafe(w, err, reason, past[o]))
+			errs = append(errs, s.notSafe(st, w, err, reason, past[o]))
 			s.unknown(w, s.cfg.Now())
 		} else {
-			s.note(w, nil)
+			s.note(st, w, nil)
 			done = append(done, *w)
 			j.result.Written = 1
 		}
@@ -123,7 +126,7 @@ func (s *Service) makeSafe(ctx context.Context, st *state, writes []write, reaso
 	if len(done) > 0 {
 		_, other := s.publish(ctx, st, done, done)
 		for i := range other {
-			errs = append(errs, s.notSafe(&other[i], errOther, reason, past[other[i].output()]))
+			errs = append(errs, s.notSafe(st, &other[i], errOther, reason, past[other[i].output()]))
 		}
 	}
 	return errors.Join(errs...)
@@ -141,12 +144,12 @@ func (s *Service) tripping(writes []write, is bool) {
 
 // notSafe notes that a safe value was not taken, after past attempts that
 // failed already, and lets the watchdog try again.
-func (s *Service) notSafe(w *write, err error, reason string, past int) error {
-	s.note(w, err)
+func (s *Service) notSafe(st *state, w *write, err error, reason string, past int) error {
+	s.note(st, w, err)
 	s.safety.Lock()
-	st := s.stateOf(w.output())
-	st.due, st.failures = reason, past
-	st.retry(s.cfg.Now())
+	os := s.stateOf(w.output())
+	os.due, os.failures = reason, past
+	os.retry(s.cfg.Now())
 	s.safety.Unlock()
 	err = fmt.Errorf("safe state of %s, %s: %w", w.node.Ref, w.param.Name, err)
 	if n := past + 1; n&(n-1) == 0 { // the 1st, 2nd, 4th …

@@ -173,13 +173,13 @@ func (s *Service) endOverride(st *state, from map[Output]*taken, o Output, t *ta
 func (s *Service) switched(st *state, now time.Time) (notes []overrideNote) {
 	v := &s.overrides
 	for o, t := range v.persons {
-		if !t.Until.IsZero() && !now.Before(t.Until) || st.tree.Node(o.Node) == nil {
+		if !t.Until.IsZero() && !now.Before(t.Until) || st.tree.Node(o.Node) == nil && !st.passing {
 			s.endOverride(st, v.persons, o, t)
 			notes = append(notes, overrideNote{o, Override{Who: t.Who, Reason: "its time is over"}, false})
 		}
 	}
 	for o, t := range v.switches {
-		if r := st.rules[o]; r == nil || r.sw == nil {
+		if r := st.rules[o]; (r == nil || r.sw == nil) && !st.passing {
 			s.endOverride(st, v.switches, o, t)
 			notes = append(notes, overrideNote{o, Override{Who: t.Who, Reason: "the switch is not configured any more"}, false})
 		}

@@ -53,6 +53,7 @@ type state struct {
 	devices map[string]Device
 	serves  map[string][]*node.Node // the nodes of each device
 	rules   map[Output]*rule
+	passing bool // see Setup
 }
 
 func newState(s Setup) (*state, error) {
@@ -60,7 +61,7 @@ func newState(s Setup) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &state{tree: s.Tree, access: s.Access, devices: s.Devices, serves: make(map[string][]*node.Node), rules: rules}
+	st := &state{tree: s.Tree, access: s.Access, devices: s.Devices, serves: make(map[string][]*node.Node), rules: rules, passing: s.Passing}
 	for _, n := range s.Tree.Nodes() {
 		if n.Device != "" {
 			st.serves[n.Device] = append(st.serves[n.Device], n)
@@ -130,8 +131,10 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) Ready() <-chan struct{} { return s.ready }
 
 // Apply replaces nodes, devices and access while the service runs. Commands
-// under way are finished first, with the old devices; it returns when none of
-// them uses a removed device any more. ctx bounds the wait.
+// under way are finished first, with the old devices; it returns when nothing
+// uses a removed device any more. ctx bounds the wait. An output that is new, or
+// has another device than before, is made safe. Apply is not called twice at a
+// time.
 func (s *Service) Apply(ctx context.Context, setup Setup) error {
 	if setup.Tree == nil || setup.Access == nil {
 		return errors.New("control: Apply needs a tree and an access")
@@ -140,7 +143,12 @@ func (s *Service) Apply(ctx context.Context, setup Setup) error {
 	if err != nil {
 		return err
 	}
+	s.safety.Lock()
+	old := s.state.Load()
 	s.state.Store(st)
+	s.replaced(old, st)
+	s.safety.Unlock()
+	s.poke()
 	s.showOverrides(st)
 	// Commands checked against the old state refuse themselves when their turn
 	// comes; those being written end by themselves.
@@ -157,7 +165,7 @@ func (s *Service) Apply(ctx context.Context, setup Setup) error {
 			return errors.Join(errors.New("control: a command does not end"), ctx.Err())
 		}
 	}
-	return nil
+	return s.settle(ctx, old, st)
 }
 
 // Lock refuses every command for a node until Unlock, for example while a

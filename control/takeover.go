@@ -73,9 +73,9 @@ func (s *Service) takeOver(ctx context.Context, st *state, to takeover) {
 func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why string, rival *rule, err error) {
 	now := s.cfg.Now()
 	s.safety.Lock()
-	if s.overrides.of(to.out) != to.held {
+	if s.overrides.of(to.out) != to.held || s.state.Load() != st {
 		s.safety.Unlock()
-		return "", nil, nil // somebody changed their mind
+		return "", nil, nil // somebody changed their mind, or the configuration
 	}
 	if r := st.rules[to.out]; r != nil && active(to.param, to.held.Value) {
 		t := trial{svc: s, st: st, now: now, states: make(map[Output]*outState)}
@@ -103,7 +103,7 @@ func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why s
 	w := write{node: to.node, param: to.param, value: to.held.Value, epoch: state.epoch, by: holder{OriginOverride, to.held.Who}}
 	s.safety.Unlock()
 	err = s.set(j, &w)
-	s.note(&w, err)
+	s.note(st, &w, err)
 	if s.overtaken(j, &w) && w.param.Safe.Kind() != drivers.KindNone {
 		_ = s.setSafe(j, &w, "it was made safe meanwhile")
 	}
@@ -112,7 +112,7 @@ func (s *Service) takeOverAt(ctx context.Context, st *state, to takeover) (why s
 		var other []write
 		if j.result.Verified, other = s.publish(ctx, st, []write{w}, []write{w}); other != nil && !s.overtaken(j, &w) {
 			err = errOther
-			s.note(&w, err)
+			s.note(st, &w, err)
 		}
 	} else {
 		s.unknown(&w, now)

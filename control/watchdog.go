@@ -47,10 +47,14 @@ func (s *Service) stateOf(o Output) *outState {
 	return st
 }
 
-// note records a write, successful or not.
-func (s *Service) note(w *write, err error) {
+// note records a write, successful or not. What was written to a device that
+// was replaced meanwhile says nothing about its successor.
+func (s *Service) note(to *state, w *write, err error) {
 	s.safety.Lock()
 	defer s.safety.Unlock()
+	if !s.state.Load().sameDevice(to, w.node.Device) {
+		return
+	}
 	st := s.stateOf(w.output())
 	if err != nil {
 		st.lost(w.param, w.value, s.cfg.Now())
@@ -171,7 +175,9 @@ func (s *Service) trips(st *state) (list []trip) {
 			t.param = t.node.Parameter(o.Parameter)
 		}
 		if t.param == nil || t.param.Safe.Kind() == drivers.KindNone { // not in the configuration any more
-			state.due = ""
+			if !st.passing {
+				state.due = ""
+			}
 			continue
 		}
 		state.epoch++ // commands for it that are under way do not go on

@@ -325,7 +325,7 @@ func (g *Gateway) findMissing(ctx context.Context) error {
 			g.mu.Lock()
 			cfg := g.cfg
 			g.mu.Unlock()
-			if err := g.apply(ctx, cfg); err != nil && ctx.Err() == nil {
+			if err := g.apply(ctx, cfg, false); err != nil && ctx.Err() == nil {
 				g.log.Error("a device that appeared cannot be shown", "err", err)
 			}
 			g.showTree()

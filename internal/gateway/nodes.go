@@ -98,7 +98,7 @@ func controlDevices(cfg *config.Config, h *hardware, t *node.Tree) map[string]co
 	for i := range cfg.Nodes {
 		n := &cfg.Nodes[i]
 		if nd := t.Node(node.Ref{ID: n.ID}); nd != nil && len(nd.Parameters) > 0 {
-			out[n.ID] = control.Device{Device: h.devices[n.ID].Device, Timeout: n.Timeout}
+			out[n.ID] = control.Device{Device: h.devices[n.ID].Device, Instance: h.devices[n.ID], Timeout: n.Timeout}
 		}
 	}
 	return out

@@ -80,12 +80,14 @@ func (g *Gateway) replace(ctx context.Context, cfg *config.Config) error {
 			kept.Nodes = append(kept.Nodes, n)
 		}
 	}
-	if err := g.apply(ctx, &kept); err != nil {
+	if err := g.apply(ctx, &kept, true); err != nil {
 		return err
 	}
 	if err := g.hw.close(func(id string, _ *opened) bool { return !keep[id] }); err != nil {
 		g.log.Warn("a device was not closed cleanly", "err", err)
 	}
+	// What a device said that is gone must not stand for its successor.
+	g.live.Forget(func(r node.Ref) bool { return keep[r.ID] })
 	g.hw.plant.use(cfg.Buses)
 	for i := range cfg.Nodes {
 		if n := &cfg.Nodes[i]; !keep[n.ID] {
@@ -94,7 +96,7 @@ func (g *Gateway) replace(ctx context.Context, cfg *config.Config) error {
 			}
 		}
 	}
-	if err := g.apply(ctx, cfg); err != nil {
+	if err := g.apply(ctx, cfg, false); err != nil {
 		return err
 	}
 	g.showTree()
@@ -111,15 +113,18 @@ func nodeOf(cfg *config.Config, id string) *config.Node {
 	return nil
 }
 
-// apply hands nodes and devices of cfg, all open, to the rooms.
-func (g *Gateway) apply(ctx context.Context, cfg *config.Config) error {
+// apply hands nodes and devices of cfg, all open, to the rooms; passing says
+// that others follow at once.
+func (g *Gateway) apply(ctx context.Context, cfg *config.Config, passing bool) error {
 	t, err := tree(cfg, g.hw)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
-	if err := g.control.Apply(ctx, g.controlSetup(cfg, t)); err != nil {
+	setup := g.controlSetup(cfg, t)
+	setup.Passing = passing
+	if err := g.control.Apply(ctx, setup); err != nil {
 		return err
 	}
 	if err := g.sensors.Apply(ctx, g.sensorSetup(cfg, t)); err != nil {
