@@ -49,8 +49,12 @@ func (h *History) roll(now time.Time) error {
 func (h *History) window(now time.Time) (from, to int64, ok bool, err error) {
 	over := now.Add(-late).UnixMilli()
 	if h.rolled > over+2*hourMs {
-		// The clock was ahead when the mark was set.
+		// The clock was ahead when the marks were set. What was made then is made
+		// anew when its time comes.
+		h.mu.Lock()
 		h.rolled = h.hourStart(over)
+		h.dayDone = min(h.dayDone, h.start(PerDay, h.rolled))
+		h.mu.Unlock()
 	}
 	if h.hourEnd(h.rolled) > over {
 		return 0, 0, false, nil
@@ -68,10 +72,12 @@ func (h *History) window(now time.Time) (from, to int64, ok bool, err error) {
 	return from, to, ok && to <= over, err
 }
 
-// rollHour makes the minutes and the hour from from to to, and puts its blocks
-// together. writing is held.
+// rollHour makes the minutes and the hour from from to to, in place of what may be
+// there from when the clock was ahead, and puts its blocks together. writing is
+// held.
 func (h *History) rollHour(from, to int64) error {
-	c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"rolled": to}}
+	c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"rolled": to, "day": h.dayDone}}
+	c.redo = map[Level][2]int64{Minute: {from, to}, Hour: {to - 1, to}}
 	if err := h.sumHour(&c, from, to); err != nil {
 		return err
 	}
@@ -172,6 +178,7 @@ func (h *History) rollDays(now time.Time) error {
 			return nil // hours may still come
 		}
 		c := change{h: h, add: map[Level][][]byte{}, marks: map[string]int64{"day": end}}
+		c.redo = map[Level][2]int64{Day: {end - 1, end}}
 		if err := h.sumDay(&c, from, end); err != nil {
 			return err
 		}
