@@ -271,6 +271,9 @@ func Models() []config.Model {
 func builtin(name string) (*description, error) {
 	data, ok := catalog.Read(name)
 	if !ok {
+		if n := config.Nearest(name, catalog.Names()); n != "" {
+			return nil, fmt.Errorf("there is no model %q; did you mean %s? postern schema --models lists them", name, n)
+		}
 		return nil, fmt.Errorf("there is no model %q; postern schema --models lists them", name)
 	}
 	return parseDescription("model "+name, data)

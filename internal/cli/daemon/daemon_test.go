@@ -153,6 +153,12 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+func TestSchemaNamesTheNearestModel(t *testing.T) {
+	if code, _, errs := call(t, Schema, "", "--model", "eastron-sdm72d-n"); code != cli.ExitFailure || !strings.Contains(errs, "did you mean eastron-sdm72d-m?") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
 func TestStatusWhenNobodyListens(t *testing.T) {
 	code, _, errs := call(t, Status, "", "--socket", filepath.Join(t.TempDir(), "s"))
 	if code != cli.ExitUnreachable || !strings.Contains(errs, "no daemon is running here") || !strings.Contains(errs, "postern run --config") {
