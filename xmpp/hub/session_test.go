@@ -38,6 +38,7 @@ func TestOwnSession(t *testing.T) {
 				Transport: &tcp.Transport{},
 				Addr:      x.Addrs()[0].String(),
 				Handler:   &mux,
+				Backlog:   100, // of the messages below none is refused, however slow this machine is
 				Backoff:   xmpp.Backoff{First: time.Millisecond, Stable: time.Millisecond},
 				OnOnline:  func(_ context.Context, _ *xmpp.Session, resumed bool) { online <- resumed },
 			}
