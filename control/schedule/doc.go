@@ -11,7 +11,8 @@
 //   - Nothing runs while the clock cannot be believed.
 //   - A time counts as dealt with before anything is done about it, on the
 //     disk. So it runs once at most, whatever is cut off in the middle, and
-//     setting the clock back repeats nothing.
+//     setting the clock back repeats nothing. Where it was ahead by more than a
+//     day, times count again from the moment at which it is right.
 //   - A time that passed while the gateway was off, or did not know the time,
 //     runs afterwards only if it is not older than the entry's lateness, and
 //     only if it is the latest for its output. All others are missed and not

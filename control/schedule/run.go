@@ -16,6 +16,9 @@ const (
 	lookForClock = 2 * time.Second
 	// retryEvery is the time between two tries of what was refused for now.
 	retryEvery = 15 * time.Second
+	// aheadMost is how far in the future a time may be dealt with: the clock was
+	// wrong by more than what setting it right may leave out.
+	aheadMost = 26 * time.Hour
 )
 
 // Run carries the calendar out until ctx is done. What is being carried out
@@ -86,11 +89,18 @@ func (s *Scheduler) collect(now time.Time) bool {
 		if k.Paused || k.broken != nil {
 			continue
 		}
+		e := k.Entry
+		if e.Notice.Handled.Sub(now) > aheadMost {
+			s.cfg.Logger.Warn("the clock was ahead when a schedule last ran; it goes on from now",
+				slog.String("schedule", e.Name), slog.Time("handled", e.Notice.Handled))
+			e.Notice.Handled = now
+			changed = append(changed, e)
+			continue
+		}
 		at, ok := k.when.Latest(now, s.place)
 		if !ok || !at.After(k.Notice.Handled) {
 			continue
 		}
-		e := k.Entry
 		e.Notice.Handled = at
 		if now.Sub(at) > e.Late {
 			e.Notice.Missed = at
