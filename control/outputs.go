@@ -20,6 +20,9 @@ type OutputStatus struct {
 	// empty while nobody did. From is the full JID of somebody far away.
 	By   Origin
 	From string
+	// ActiveSince is since when it is or may be active; zero while it is not.
+	// It is before Since where a write failed in between.
+	ActiveSince time.Time
 	// Due is why its safe value has to be written still: the device did not take
 	// it. Empty when it did.
 	Due string
@@ -79,6 +82,7 @@ func (s *Service) rulesOf(st *state, o *OutputStatus, n *node.Node, p *node.Para
 		o.Known, o.Value = true, lexicalForm(os.value)
 	}
 	o.Active, o.Since, o.From = !os.activeSince.IsZero(), os.since, os.by.from
+	o.ActiveSince = os.activeSince
 	if o.By = os.by.origin; o.By == "" && !os.set.IsZero() {
 		o.By = OriginSafe
 	}

@@ -65,6 +65,37 @@ func TestOutputsSayWhoHoldsThem(t *testing.T) {
 	})
 }
 
+// An output whose write failed may be active since before: what outlasts a
+// restart counts from there.
+func TestOutputsSaySinceWhenTheyMayBeActive(t *testing.T) {
+	ruled(t, map[Output]Rules{out("r1"): {MaxOn: time.Hour}}, func(r *rig) {
+		if o := r.output("r1"); !o.ActiveSince.IsZero() {
+			t.Errorf("inactive: %+v", o)
+		}
+		r.must("r1", true)
+		on := time.Now()
+		time.Sleep(10 * time.Minute)
+		set := func() error {
+			_, err := r.svc.Do(context.Background(), Command{Origin: OriginLocal, Nodes: []node.Ref{{ID: "r1"}}, Assignments: []Assignment{{"on", drivers.Bool(true)}}})
+			return err
+		}
+		r.panels["r1"].fail["on"] = drivers.ErrGone
+		if set() == nil {
+			t.Fatal("the device is away")
+		}
+		if o := r.output("r1"); !o.Active || !o.ActiveSince.Equal(on) {
+			t.Errorf("behind a failed write: %v since %v", o.Active, o.ActiveSince)
+		}
+		delete(r.panels["r1"].fail, "on")
+		if err := set(); err != nil {
+			t.Fatal(err)
+		}
+		if o := r.output("r1"); !o.Since.After(on) || !o.ActiveSince.Equal(on) || o.Left != 50*time.Minute {
+			t.Errorf("behind a good one: %v, %v, %v left", o.Since, o.ActiveSince, o.Left)
+		}
+	})
+}
+
 func TestCheckMovesNothing(t *testing.T) {
 	ruled(t, map[Output]Rules{out("r1"): {}}, func(r *rig) {
 		ask := func(id string, v drivers.Value) error {

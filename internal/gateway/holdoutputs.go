@@ -104,8 +104,12 @@ func (g *Gateway) leaveHeld() {
 			continue
 		}
 		l := heldLine{Config: wiring(c), Origin: string(o.By), From: o.From}
-		if l.Set = !o.Since.IsZero(); l.Set {
-			l.Age = int64(time.Since(o.Since))
+		since := o.Since
+		if o.Active { // its longest time goes on counting from there, whatever failed since
+			since = o.ActiveSince
+		}
+		if l.Set = !since.IsZero(); l.Set {
+			l.Age = int64(time.Since(since))
 		}
 		lines[ref] = l
 	}
