@@ -79,6 +79,29 @@ func (p treePage) holds(kind uint32, n int) bool {
 	return true
 }
 
+// keyOf returns the key of an element; ok is false when it lies beyond the page.
+func (p treePage) keyOf(i int) (key []byte, ok bool) {
+	if pageHead+(i+1)*elementLen > len(p) {
+		return nil, false
+	}
+	from, n, _ := p.element(i)
+	if from+n > uint64(len(p)) {
+		return nil, false
+	}
+	return p[from : from+n], true
+}
+
+// within tells whether the keys of a page lie between two: low is the least it
+// may have, high, nil for none, is more than the greatest.
+func (p treePage) within(low, high []byte) bool {
+	if p.count() == 0 {
+		return true
+	}
+	first, ok := p.keyOf(0)
+	last, ok2 := p.keyOf(p.count() - 1)
+	return ok && ok2 && bytes.Compare(first, low) >= 0 && (high == nil || bytes.Compare(last, high) < 0)
+}
+
 func (p treePage) child(i int) uint64 {
 	return binary.LittleEndian.Uint64(p[pageHead+i*elementLen+8:])
 }
@@ -107,11 +130,11 @@ func (t *tree) page(id uint64) treePage {
 }
 
 func (t *tree) key(p treePage, i int) []byte {
-	from, n, _ := p.element(i)
-	if from+n > uint64(len(p)) {
+	key, ok := p.keyOf(i)
+	if !ok {
 		spoiled(binary.LittleEndian.Uint64(p), "has a key that does not make sense")
 	}
-	return p[from : from+n]
+	return key
 }
 
 // below returns a child of a page. Its keys lie between that of its element
@@ -121,11 +144,8 @@ func (t *tree) below(p treePage, i int, high []byte) (c treePage, next []byte) {
 	if i+1 < p.count() {
 		next = t.key(p, i+1)
 	}
-	if c.count() > 0 {
-		first := t.key(c, 0)
-		if bytes.Compare(first, t.key(p, i)) < 0 || next != nil && bytes.Compare(first, next) >= 0 {
-			spoiled(p.child(i), "has keys that belong elsewhere")
-		}
+	if !c.within(t.key(p, i), next) {
+		spoiled(p.child(i), "has keys that belong elsewhere")
 	}
 	return c, next
 }

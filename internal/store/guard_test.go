@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -57,8 +58,26 @@ func grown(t *testing.T) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
 	db := open(t, path, Options{})
+	// One bucket after the other: bbolt writes those of a transaction in the
+	// order of a map, and the pages would be others each time.
 	for range 2 {
-		fill(t, db, 700)
+		err := errors.Join(
+			db.Update(func(tx *Tx) (err error) {
+				for i := 0; i < 700 && err == nil; i++ {
+					key := fmt.Sprintf("key%05d", i)
+					err = second.Put(tx, key, key)
+				}
+				return err
+			}),
+			db.Update(func(tx *Tx) (err error) {
+				for i := 0; i < 700 && err == nil; i++ {
+					err = first.Put(tx, fmt.Sprintf("key%05d", i), record{strings.Repeat("x", 100), i})
+				}
+				return err
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	err := db.Update(func(tx *Tx) error {
 		for i := range 900 { // long keys: few children in a page
@@ -163,7 +182,11 @@ func TestCirclesWhileOpen(t *testing.T) {
 				what := fmt.Sprintf("page %d, child %d: page %d", id, i, to)
 				// A leaf of another bucket with the keys that belong here looks
 				// right; only the next start sees that two lead to it.
-				alike := slices.Contains(leaves, to) && keyAt(whole[to*4096:], 0) >= keyAt(p, i) && (i+1 == p.count() || keyAt(whole[to*4096:], 0) < keyAt(p, i+1))
+				var next []byte
+				if i+1 < p.count() {
+					next = []byte(keyAt(p, i+1))
+				}
+				alike := slices.Contains(leaves, to) && treePage(whole[to*4096:to*4096+4096]).within([]byte(keyAt(p, i)), next)
 				m, _ := survives(t, whole, what, id*4096+uint64(pageHead+i*elementLen+8), binary.LittleEndian.AppendUint64(nil, to), alike)
 				if m {
 					met++
@@ -180,6 +203,72 @@ func TestCirclesWhileOpen(t *testing.T) {
 		t.Errorf("%d of %d found", met, tried)
 	}
 	t.Logf("%d branch and %d leaf pages, %d changes, %d found", len(branches), len(leaves), tried, met)
+}
+
+// A child that is the root of another bucket with the same keys costs what was
+// below that child and nothing else, whether it is met while the store is open
+// or before; a key above a child that is damaged costs nothing.
+func TestPagesOfAnotherBucket(t *testing.T) {
+	whole := grown(t)
+	p, err := readPages(readerAt(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := p.buckets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	salvaged := func(what string, at uint64, change []byte) (n [2]int) {
+		t.Helper()
+		b := slices.Clone(whole)
+		copy(b[at:], change)
+		path := filepath.Join(t.TempDir(), "db")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db := open(t, path, Options{})
+		err := db.View(func(tx *Tx) error {
+			for e := range first.All(tx, "") {
+				if e.Err != nil {
+					return e.Err
+				}
+				n[0]++
+			}
+			for e := range second.All(tx, "") {
+				if e.Err != nil || e.Value != e.Key {
+					return fmt.Errorf("%q holds %q: %w", e.Key, e.Value, e.Err)
+				}
+				n[1]++
+			}
+			return nil
+		})
+		aside, _ := filepath.Glob(path + ".damaged-*")
+		if err := errors.Join(err, db.Close(), Check(path)); err != nil || len(aside) != 1 {
+			t.Errorf("%s: put aside %v: %v", what, aside, err)
+		}
+		return n
+	}
+	for from, names := range [][2]string{{"first", "second"}, {"second", "first"}} {
+		id, to := all[names[0]].root, binary.LittleEndian.AppendUint64(nil, all[names[1]].root)
+		q := treePage(whole[id*4096 : id*4096+4096])
+		most := 700 / (q.count() / 2) // values below a child
+		if !q.branch() || q.count() < 6 {
+			t.Fatalf("%s has %d children", names[0], q.count())
+		}
+		for _, i := range []int{0, 1, q.count() / 2, q.count() - 1} {
+			what, at := fmt.Sprintf("%s, child %d", names[0], i), id*4096+uint64(pageHead+i*elementLen)
+			if met, left := survives(t, whole, what, at+8, to, false); !met || left < 700-most {
+				t.Errorf("%s: found: %v, %d of 700 values left", what, met, left)
+			}
+			if n := salvaged(what, at+8, to); n[from] < 700-most || n[1-from] != 700 {
+				t.Errorf("%s: %d of 700 values left", what, n)
+			}
+			k, _, _ := q.element(i)
+			if n := salvaged(what+", key", id*4096+k+4, []byte("7")); n != [2]int{700, 700} {
+				t.Errorf("%s, its key: %d of 700 values left", what, n)
+			}
+		}
+	}
 }
 
 // One bit of how many pages follow a page, while the store is open: nothing but

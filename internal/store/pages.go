@@ -44,6 +44,10 @@ type pages struct {
 	seen map[uint64]bool
 	bad  []error // what could not be read; the first few
 	lost int     // how many that were
+
+	roots  map[uint64]bool // of the buckets
+	astray map[uint64]int  // pages that did not fit where they were met, and how often
+	late   []func() error  // what reads those
 }
 
 // meta is a meta page.
@@ -81,7 +85,7 @@ func newest(r io.ReaderAt, size uint64) (m meta, ok bool) {
 
 // readPages finds the newest sound meta page.
 func readPages(r io.ReaderAt) (*pages, error) {
-	p := &pages{r: r, seen: map[uint64]bool{}}
+	p := &pages{r: r, seen: map[uint64]bool{}, roots: map[uint64]bool{}, astray: map[uint64]int{}}
 	found := false
 	for size := uint64(512); size <= 1<<16; size *= 2 { // the first meta page may be lost, and the size with it
 		if m, ok := newest(r, size); ok && (!found || m.tx > p.tx) {
@@ -118,7 +122,7 @@ type bucket struct {
 // buckets returns the buckets by name.
 func (p *pages) buckets() (map[string]bucket, error) {
 	all := map[string]bucket{}
-	return all, p.walk(p.root, 0, func(flags uint32, k, v []byte) error {
+	return all, p.walk(p.root, 0, nil, nil, func(flags uint32, k, v []byte) error {
 		if flags != bucketFlag || len(v) < bucketHead {
 			p.miss(fmt.Errorf("%q is no bucket", k))
 			return nil
@@ -127,7 +131,7 @@ func (p *pages) buckets() (map[string]bucket, error) {
 		if b.root == 0 {
 			b.inline = append(b.inline, v[bucketHead:]...)
 		}
-		all[string(k)] = b
+		all[string(k)], p.roots[b.root] = b, true
 		return nil
 	})
 }
@@ -142,24 +146,60 @@ func (p *pages) each(b bucket, f func(k, v []byte) error) error {
 		return f(k, v)
 	}
 	if b.root == 0 {
-		return p.page(b.inline, 0, visit)
+		return p.page(b.inline, 0, nil, visit)
 	}
-	return p.walk(b.root, 0, visit)
+	return p.walk(b.root, 0, nil, nil, visit)
 }
 
 // depthMost is how deep a tree may be: with two keys in a page, that many pages
 // do not fit a disk.
 const depthMost = 40
 
-// walk calls visit for the elements of the leaves below a page. Pages that do
-// not make sense are left out; an error is that of visit.
-func (p *pages) walk(id uint64, depth int, visit func(flags uint32, k, v []byte) error) error {
+// astrayMost is how often a page is looked at that does not fit.
+const astrayMost = 8
+
+// walk calls visit for the elements of the leaves below a page. Its keys are
+// from low to less than high; with low nil they are what they are, with high
+// nil they have no end. Pages that do not make sense are left out; an error is
+// that of visit.
+func (p *pages) walk(id uint64, depth int, low, high []byte, visit func(flags uint32, k, v []byte) error) error {
+	child := low != nil
+	if child && (p.roots[id] || p.astray[id] >= astrayMost) {
+		p.miss(fmt.Errorf("page %d: it belongs elsewhere", id))
+		return nil
+	}
 	b, err := p.read(id)
 	if err != nil || depth > depthMost {
 		p.miss(fmt.Errorf("page %d: %w", id, errors.Join(err, errPage)))
 		return nil
 	}
-	return p.page(b, depth, visit)
+	if child && !treePage(b).within(low, high) {
+		p.miss(fmt.Errorf("page %d: its keys belong elsewhere", id))
+		delete(p.seen, id)
+		p.astray[id]++
+		p.late = append(p.late, func() error {
+			if p.seen[id] {
+				return nil
+			}
+			return p.walk(id, depth, nil, nil, visit)
+		})
+		return nil
+	}
+	return p.page(b, depth, high, visit)
+}
+
+// rest reads the pages that did not fit where they were met and that nothing
+// else led to: it may be the key in the page above that is damaged. It is called
+// once all buckets were read, so that none takes the pages of another.
+func (p *pages) rest() error {
+	for len(p.late) > 0 {
+		f := p.late[0]
+		p.late = p.late[1:]
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errPage = errors.New("it does not make sense")
@@ -197,8 +237,9 @@ func (p *pages) read(id uint64) ([]byte, error) {
 	return b, nil
 }
 
-// page calls visit for the elements below a page whose octets are b.
-func (p *pages) page(b []byte, depth int, visit func(flags uint32, k, v []byte) error) error {
+// page calls visit for the elements below a page whose octets are b; high is as
+// with walk.
+func (p *pages) page(b []byte, depth int, high []byte, visit func(flags uint32, k, v []byte) error) error {
 	if len(b) < pageHead {
 		p.miss(errPage)
 		return nil
@@ -212,7 +253,12 @@ func (p *pages) page(b []byte, depth int, visit func(flags uint32, k, v []byte) 
 		e := b[pageHead+i*elementLen:]
 		u32 := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(e[at:])) }
 		if kind == kindBranch {
-			if err := p.walk(binary.LittleEndian.Uint64(e[8:]), depth+1, visit); err != nil {
+			low, _ := treePage(b).keyOf(i)
+			next := high
+			if i+1 < count {
+				next, _ = treePage(b).keyOf(i + 1)
+			}
+			if err := p.walk(treePage(b).child(i), depth+1, low, next, visit); err != nil {
 				return err
 			}
 			continue

@@ -124,8 +124,10 @@ func (o Options) salvage(dst *bolt.DB, path string) (saved, lost int, err error)
 		}
 	}
 	var errs []error
+	var batches []*batch
 	for _, name := range names {
-		b := batch{dst: dst, name: name}
+		b := &batch{dst: dst, name: name}
+		batches = append(batches, b)
 		err := p.each(all[name], func(k, v []byte) error {
 			if _, err := unseal(k, v); err != nil {
 				lost++
@@ -138,6 +140,12 @@ func (o Options) salvage(dst *bolt.DB, path string) (saved, lost int, err error)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("bucket %s: %w", name, err))
+		}
+	}
+	errs = append(errs, p.rest())
+	for _, b := range batches {
+		if len(b.pairs) > 0 {
+			errs = append(errs, b.write())
 		}
 		saved += b.saved
 	}
@@ -166,9 +174,10 @@ func (b *batch) add(k, v []byte) error {
 
 func (b *batch) write() error { return b.end(0) }
 
-// end writes what waits, and the sequence of the bucket where it is not 0.
+// end writes what waits, and the sequence of the bucket where it is not 0. Of
+// two values with the same key the first counts.
 func (b *batch) end(sequence uint64) error {
-	pairs := b.pairs
+	pairs, saved := b.pairs, 0
 	b.pairs, b.size = nil, 0
 	err := b.dst.Update(func(tx *bolt.Tx) error {
 		bb, err := tx.CreateBucketIfNotExists([]byte(b.name))
@@ -181,14 +190,18 @@ func (b *batch) end(sequence uint64) error {
 			}
 		}
 		for _, p := range pairs {
+			if bb.Get(p[0]) != nil {
+				continue
+			}
 			if err := bb.Put(p[0], p[1]); err != nil {
 				return err
 			}
+			saved++
 		}
 		return nil
 	})
 	if err == nil {
-		b.saved += len(pairs)
+		b.saved += saved
 	}
 	return err
 }
