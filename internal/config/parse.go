@@ -21,6 +21,7 @@ const (
 	maxIndent = 96 // columns
 	maxLine   = 4096
 	maxRun    = 4096 // keys in a row without a list entry; the parser is quadratic in it
+	maxEmpty  = 4096 // entries and keys without a value: for each the parser moves all that follows
 )
 
 type shape uint8
@@ -129,17 +130,14 @@ func (r *report) tokens(tokens token.Tokens) bool {
 		return false
 	}
 	before := len(r.list)
-	depth, entries, line, run := 0, 0, 0, 0
-	for _, t := range tokens {
+	entries, line, run, empty := 0, 0, 0, 0
+	var in brackets
+	for i, t := range tokens {
 		at := &node{line: t.Position.Line, col: t.Position.Column}
 		if at.line != line {
 			line, entries = at.line, 0
 		}
 		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
 		case token.SequenceEntryType:
 			entries++
 			run = 0
@@ -152,7 +150,10 @@ func (r *report) tokens(tokens token.Tokens) bool {
 		case token.MappingKeyType:
 			r.add(at, "", "complex keys (?) are not supported", "write key: value")
 		}
-		if depth > maxDepth || entries > maxDepth || t.Position.IndentNum > maxIndent {
+		if in.next(tokens, i) || hasNoValue(tokens, i) {
+			empty++
+		}
+		if len(in.open) > maxDepth || entries > maxDepth || t.Position.IndentNum > maxIndent {
 			r.add(at, "", "nested too deep", "")
 			return false
 		}
@@ -160,8 +161,69 @@ func (r *report) tokens(tokens token.Tokens) bool {
 			r.add(at, "", "there are too many keys", fmt.Sprintf("at most %d in a row", maxRun))
 			return false
 		}
+		if empty > maxEmpty {
+			r.add(at, "", "there are too many keys and entries without a value", fmt.Sprintf("write values, or leave them out; at most %d are read", maxEmpty))
+			return false
+		}
 	}
 	return len(r.list) == before
+}
+
+// brackets follows the brackets of a file.
+type brackets struct {
+	open   []token.Type // what began them
+	valued bool         // there was a colon since the last comma
+}
+
+// next takes a token and tells whether it ends a key that stands alone within
+// braces.
+func (b *brackets) next(tokens token.Tokens, i int) (alone bool) {
+	switch t := tokens[i].Type; t {
+	case token.SequenceStartType, token.MappingStartType:
+		b.open, b.valued = append(b.open, t), false
+	case token.MappingValueType:
+		b.valued = true
+	case token.CollectEntryType, token.SequenceEndType, token.MappingEndType:
+		last := len(b.open) - 1
+		if last < 0 {
+			return false
+		}
+		alone = b.open[last] == token.MappingStartType && !b.valued && tokens[i-1].Type != token.MappingStartType
+		if b.valued = t != token.CollectEntryType; b.valued {
+			b.open = b.open[:last]
+		}
+	}
+	return alone
+}
+
+// hasNoValue tells whether a token is the sign of an entry or a key, and what
+// follows is not its value.
+func hasNoValue(tokens token.Tokens, i int) bool {
+	t := tokens[i]
+	column := t.Position.Column // of the entry, or of the key
+	switch {
+	case t.Type == token.MappingValueType && i > 0:
+		column = tokens[i-1].Position.Column
+	case t.Type != token.SequenceEntryType && t.Type != token.MappingValueType:
+		return false
+	}
+	for i++; i < len(tokens) && tokens[i].Type == token.CommentType; i++ {
+	}
+	if i == len(tokens) {
+		return true
+	}
+	switch next := tokens[i]; next.Type {
+	case token.CollectEntryType, token.MappingEndType, token.SequenceEndType:
+		return true
+	case token.SequenceEntryType:
+		// A list may stand below its key without being indented.
+		if t.Type == token.MappingValueType && next.Position.Column == column {
+			return false
+		}
+		fallthrough
+	default:
+		return next.Position.Line > t.Position.Line && next.Position.Column <= column
+	}
 }
 
 // yamlError is what the parser's errors know. Naming their type would link the
