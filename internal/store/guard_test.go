@@ -59,7 +59,7 @@ func grown(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "db")
 	db := open(t, path, Options{})
 	// One bucket after the other: bbolt writes those of a transaction in the
-	// order of a map, and the pages would be others each time.
+	// order of a map, and the roots would be in other pages each time.
 	for range 2 {
 		err := errors.Join(
 			db.Update(func(tx *Tx) (err error) {
