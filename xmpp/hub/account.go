@@ -191,10 +191,9 @@ func (acc *account) sees(who jid.JID) bool {
 	return c != nil && c.Sub.From
 }
 
-// contactsWith returns the contacts with From, or with To.
+// contactsWith returns the contacts with From, or with To. The account is
+// locked.
 func (acc *account) contactsWith(from bool) []jid.JID {
-	acc.mu.Lock()
-	defer acc.mu.Unlock()
 	var list []jid.JID
 	for _, c := range acc.roster {
 		if from && c.Sub.From || !from && c.Sub.To {

@@ -111,24 +111,25 @@ func (s *session) broadcast(p *packet) {
 		s.asked = true
 		acc.flush(s)
 	}
+	audience := s.audience()
+	var seen []jid.JID
+	if initial {
+		seen = acc.contactsWith(false)
+	}
 	acc.mu.Unlock()
-	for _, to := range s.audience() {
+	for _, to := range audience {
 		s.h.route(&packet{st: p.st, from: s.full, to: to, lang: p.lang})
 	}
-	if initial {
-		for _, to := range acc.contactsWith(false) {
-			s.probe(to)
-		}
+	for _, to := range seen {
+		s.probe(to)
 	}
 }
 
 // audience is whom the session's presence goes to: contacts that see the
 // account and did not answer by an error (IM-R53).
+// The account is locked.
 func (s *session) audience() []jid.JID {
-	list := s.acc.contactsWith(true)
-	s.acc.mu.Lock()
-	defer s.acc.mu.Unlock()
-	return slices.DeleteFunc(list, func(j jid.JID) bool { return s.muted[j.String()] })
+	return slices.DeleteFunc(s.acc.contactsWith(true), func(j jid.JID) bool { return s.muted[j.String()] })
 }
 
 // mute takes an error that answers the session's presence.
@@ -196,9 +197,37 @@ func (s *session) probe(to jid.JID) {
 	}
 }
 
-// unavailable makes the session unavailable and tells everybody who saw it
-// (IM-R36). Without a packet the stream ended.
+// farewell is who has to be told that a session is unavailable.
+type farewell struct {
+	was      bool // available before
+	audience []jid.JID
+	directed map[string]jid.JID
+}
+
+// withdraw makes the session unavailable. The account is locked: whoever sees
+// the session is told either by it or by what takes its sight away meanwhile.
+func (s *session) withdraw() (f farewell) {
+	f.was, f.directed = s.presence != nil, s.directed
+	if f.was {
+		f.audience = s.audience()
+	}
+	s.acc.seq++
+	s.presence, s.priority, s.asked, s.seq = nil, 0, false, s.acc.seq
+	s.directed = make(map[string]jid.JID)
+	return f
+}
+
+// unavailable is withdraw, and tells everybody who saw the session (IM-R36).
 func (s *session) unavailable(p *packet) {
+	s.acc.mu.Lock()
+	f := s.withdraw()
+	s.acc.mu.Unlock()
+	s.tellUnavailable(f, p)
+}
+
+// tellUnavailable tells those who saw a session. Without a packet the stream
+// ended.
+func (s *session) tellUnavailable(f farewell, p *packet) {
 	if p == nil {
 		d := s.h.getDoc()
 		defer s.h.putDoc(d)
@@ -207,15 +236,10 @@ func (s *session) unavailable(p *packet) {
 		st.Elem = d.Root()
 		p = &packet{st: &st, from: s.full}
 	}
-	acc := s.acc
-	acc.mu.Lock()
-	was := s.presence != nil
-	acc.seq++
-	s.presence, s.priority, s.asked, s.seq = nil, 0, false, acc.seq
-	directed := s.directed
-	s.directed = make(map[string]jid.JID)
 	told := make(map[string]bool)
-	if was {
+	if f.was {
+		acc := s.acc
+		acc.mu.Lock()
 		// p was parsed from a client or made here: the receiver is set by give.
 		for _, other := range acc.available() {
 			if err := p.give(other); err != nil {
@@ -227,15 +251,13 @@ func (s *session) unavailable(p *packet) {
 				s.h.log.Debug("presence not delivered", "to", s.full, "err", err)
 			}
 		}
-	}
-	acc.mu.Unlock()
-	if was {
-		for _, to := range s.audience() {
+		acc.mu.Unlock()
+		for _, to := range f.audience {
 			told[to.String()] = true
 			s.h.route(&packet{st: p.st, from: s.full, to: to, lang: p.lang})
 		}
 	}
-	for key, to := range directed {
+	for key, to := range f.directed {
 		if !told[key] && !told[to.Bare().String()] {
 			s.h.route(&packet{st: p.st, from: s.full, to: to, lang: p.lang})
 		}

@@ -201,13 +201,15 @@ func (acc *account) removeContact(who jid.JID) error {
 		return acc.broken(err)
 	}
 	acc.pushRoster(key, nil)
+	seen := acc.available()
 	acc.mu.Unlock()
-	acc.cancel(c)
+	acc.cancel(c, seen)
 	return nil
 }
 
 // cancel ends both directions towards a contact that is no more in the roster.
-func (acc *account) cancel(c *contact) {
+// seen are the sessions that were available when it was taken out.
+func (acc *account) cancel(c *contact, seen []*session) {
 	if c.Sub.To || c.Sub.Ask {
 		acc.tell(c.jid, "unsubscribe")
 	}
@@ -215,7 +217,9 @@ func (acc *account) cancel(c *contact) {
 		acc.tell(c.jid, "unsubscribed")
 	}
 	if c.Sub.From {
-		acc.hidePresence(c.jid)
+		for _, s := range seen {
+			s.showTo(c.jid, true)
+		}
 	}
 }
 
@@ -230,9 +234,10 @@ func (acc *account) cancelAll() {
 		list = append(list, c)
 	}
 	clear(acc.roster)
+	seen := acc.available() // those that end later have nobody to tell any more
 	acc.mu.Unlock()
 	for _, c := range list {
-		acc.cancel(c)
+		acc.cancel(c, seen)
 	}
 }
 

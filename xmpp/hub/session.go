@@ -189,8 +189,9 @@ func (s *session) end() {
 	if s.acc.sessions[s.res] == s {
 		delete(s.acc.sessions, s.res)
 	}
+	f := s.withdraw()
 	s.acc.mu.Unlock()
-	s.unavailable(nil)
+	s.tellUnavailable(f, nil)
 	for _, it := range s.q.close() {
 		s.requeue(it)
 	}
