@@ -217,9 +217,7 @@ func (acc *account) cancel(c *contact, seen []*session) {
 		acc.tell(c.jid, "unsubscribed")
 	}
 	if c.Sub.From {
-		for _, s := range seen {
-			s.showTo(c.jid, true)
-		}
+		showAll(seen, c.jid, true)
 	}
 }
 
@@ -283,15 +281,13 @@ func (acc *account) sendSubscription(p *packet) {
 			acc.pushRoster(key, c)
 		}
 	}
+	seen := acc.available()
 	acc.mu.Unlock()
 	if route {
 		acc.h.route(&packet{st: p.st, from: acc.bare, to: to, lang: p.lang, src: p.src})
 	}
-	switch {
-	case !before.From && c.Sub.From:
-		acc.revealPresence(to)
-	case before.From && !c.Sub.From:
-		acc.hidePresence(to)
+	if before.From != c.Sub.From {
+		showAll(seen, to, !c.Sub.From)
 	}
 }
 
@@ -333,15 +329,13 @@ func (acc *account) receiveSubscription(p *packet) {
 	if deliver {
 		acc.deliverSubscription(request)
 	}
+	seen := acc.available()
 	acc.mu.Unlock()
 	if answer {
 		acc.tell(from, "subscribed")
 	}
-	switch {
-	case !before.From && c.Sub.From:
-		acc.revealPresence(from)
-	case before.From && !c.Sub.From:
-		acc.hidePresence(from)
+	if before.From != c.Sub.From {
+		showAll(seen, from, !c.Sub.From)
 	}
 }
 
@@ -371,17 +365,11 @@ func (h *Hub) text(p *packet, to jid.JID) string {
 	return string(b)
 }
 
-// revealPresence sends a new subscriber the presence of every available
-// resource (IM-R23), hidePresence takes it back (IM-R24).
-func (acc *account) revealPresence(to jid.JID) { acc.showAll(to, false) }
-
-func (acc *account) hidePresence(to jid.JID) { acc.showAll(to, true) }
-
-func (acc *account) showAll(to jid.JID, gone bool) {
-	acc.mu.Lock()
-	list := acc.available()
-	acc.mu.Unlock()
-	for _, s := range list {
+// showAll sends a new subscriber the presence of every available resource
+// (IM-R23), or takes it back (IM-R24). seen are those that were available when
+// the roster was changed: the others tell for themselves.
+func showAll(seen []*session, to jid.JID, gone bool) {
+	for _, s := range seen {
 		s.showTo(to, gone)
 	}
 }
